@@ -1,0 +1,230 @@
+// Every call to the operating system in one place. Linux today; a Windows port replaces the bodies below.
+#pragma once
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "error.hpp"
+
+namespace microtome::os {
+
+/// Text of errno `e`, e.g. "No such file or directory".
+inline std::string error_text(int e) { return std::strerror(e); }
+
+/// Seconds of a monotonic clock.
+inline double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// CPU seconds (user + system) used by this process so far.
+inline double process_cpu_seconds() {
+  rusage r{};
+  getrusage(RUSAGE_SELF, &r);
+  auto s = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return s(r.ru_utime) + s(r.ru_stime);
+}
+
+/// CPUs this process may run on (affinity respected), at least 1.
+inline int cpu_count() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    const int n = CPU_COUNT(&set);
+    if (n > 0) return n;
+  }
+  const long n = sysconf(_SC_NPROCESSORS_ONLN);
+  return n > 0 ? static_cast<int>(n) : 1;
+}
+
+/// Physical memory in bytes, 0 if unknown.
+inline std::uint64_t physical_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size) : 0;
+}
+
+/// Largest resident set of this process so far, in bytes.
+inline std::uint64_t peak_memory() {
+  rusage r{};
+  getrusage(RUSAGE_SELF, &r);
+  return static_cast<std::uint64_t>(r.ru_maxrss) * 1024u;
+}
+
+inline bool is_terminal(std::FILE* f) { return isatty(fileno(f)) != 0; }
+
+inline bool exists(const std::string& path) {
+  struct stat s {};
+  return stat(path.c_str(), &s) == 0;
+}
+
+inline bool is_directory(const std::string& path) {
+  struct stat s {};
+  return stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+/// Creates `path` and its parents; succeeds if it already exists. Throws ResourceError.
+inline void make_directories(const std::string& path) {
+  for (std::size_t i = 1; i <= path.size(); ++i) {
+    if (i != path.size() && path[i] != '/') continue;
+    const std::string part = path.substr(0, i);
+    if (mkdir(part.c_str(), 0777) != 0 && errno != EEXIST)
+      throw ResourceError(part, "", "cannot create the directory: " + error_text(errno));
+  }
+  if (!is_directory(path)) throw ResourceError(path, "", "exists and is not a directory");
+}
+
+/// Atomically replaces `to` by `from` (same file system). Throws ResourceError.
+inline void rename_file(const std::string& from, const std::string& to) {
+  if (std::rename(from.c_str(), to.c_str()) != 0)
+    throw ResourceError(to, "", "cannot rename from " + from + ": " + error_text(errno));
+}
+
+/// Removes a file; a missing one is no error.
+inline void remove_file(const std::string& path) noexcept { unlink(path.c_str()); }
+
+/// An open file with positioned reads and writes: no shared file offset, so every method may be called
+/// from several threads at once. Move-only; closes on destruction.
+class File {
+ public:
+  enum class Mode {
+    read,       ///< must exist
+    create,     ///< created or truncated, for reading and writing
+    temporary,  ///< created beside `path`, unlinked at once: disappears with the process
+  };
+
+  File() = default;
+  File(std::string path, Mode mode) : path_(std::move(path)) {
+    int flags = O_CLOEXEC;
+    flags |= mode == Mode::read ? O_RDONLY : O_RDWR | O_CREAT | (mode == Mode::create ? O_TRUNC : O_EXCL);
+    if (mode == Mode::temporary) path_ += "." + std::to_string(getpid());
+    do {
+      fd_ = open(path_.c_str(), flags, 0666);
+    } while (fd_ < 0 && errno == EINTR);
+    if (fd_ < 0) {
+      const std::string why = "cannot open: " + error_text(errno);
+      if (mode == Mode::read) throw InputError(path_, "", why);
+      throw ResourceError(path_, "", why);
+    }
+    if (mode == Mode::temporary) unlink(path_.c_str());
+    struct stat s {};
+    if (mode == Mode::read && (fstat(fd_, &s) != 0 || !S_ISREG(s.st_mode))) {
+      close();
+      throw InputError(path_, "", "not a regular file");
+    }
+  }
+  File(File&& o) noexcept : path_(std::move(o.path_)), fd_(std::exchange(o.fd_, -1)) {}
+  File& operator=(File&& o) noexcept {
+    if (this != &o) {
+      close();
+      path_ = std::move(o.path_);
+      fd_ = std::exchange(o.fd_, -1);
+    }
+    return *this;
+  }
+  ~File() { close(); }
+
+  bool is_open() const noexcept { return fd_ >= 0; }
+  int descriptor() const noexcept { return fd_; }
+  const std::string& path() const noexcept { return path_; }
+
+  std::uint64_t size() const {
+    struct stat s {};
+    if (fstat(fd_, &s) != 0) throw InputError(path_, "", "cannot stat: " + error_text(errno));
+    return static_cast<std::uint64_t>(s.st_size);
+  }
+
+  /// Reads up to `n` bytes at `offset`; returns how many there were before the end of the file.
+  std::size_t read_some(std::uint64_t offset, void* to, std::size_t n) const {
+    std::size_t done = 0;
+    while (done < n) {
+      const ssize_t r =
+          pread(fd_, static_cast<char*>(to) + done, n - done, static_cast<off_t>(offset + done));
+      if (r < 0 && errno == EINTR) continue;
+      if (r < 0) throw InputError(path_, "", "cannot read: " + error_text(errno));
+      if (r == 0) break;
+      done += static_cast<std::size_t>(r);
+    }
+    return done;
+  }
+
+  /// Reads exactly `n` bytes at `offset`; throws InputError naming the offset if the file ends before.
+  void read(std::uint64_t offset, void* to, std::size_t n) const {
+    if (read_some(offset, to, n) != n)
+      throw InputError(path_, "",
+                       "truncated: " + std::to_string(n) + " bytes expected at offset " + std::to_string(offset));
+  }
+
+  /// Writes exactly `n` bytes at `offset`. Throws ResourceError (a full disk, mostly).
+  void write(std::uint64_t offset, const void* from, std::size_t n) {
+    std::size_t done = 0;
+    while (done < n) {
+      const ssize_t r =
+          pwrite(fd_, static_cast<const char*>(from) + done, n - done, static_cast<off_t>(offset + done));
+      if (r < 0 && errno == EINTR) continue;
+      if (r <= 0) throw ResourceError(path_, "", "cannot write: " + error_text(r < 0 ? errno : ENOSPC));
+      done += static_cast<std::size_t>(r);
+    }
+  }
+
+  /// Forces the data to the disk. Throws ResourceError.
+  void sync() {
+    if (fsync(fd_) != 0) throw ResourceError(path_, "", "cannot flush to disk: " + error_text(errno));
+  }
+
+ private:
+  void close() noexcept {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+
+  std::string path_;
+  int fd_ = -1;
+};
+
+/// A whole file mapped read-only. An empty file maps to data() == nullptr, size() == 0.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  explicit MappedFile(const std::string& path) {
+    const File f(path, File::Mode::read);
+    size_ = static_cast<std::size_t>(f.size());
+    if (size_ == 0) return;
+    void* p = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, f.descriptor(), 0);
+    if (p == MAP_FAILED) throw ResourceError(path, "", "cannot map the file: " + error_text(errno));
+    data_ = static_cast<const unsigned char*>(p);
+  }
+  MappedFile(MappedFile&& o) noexcept : data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
+  MappedFile& operator=(MappedFile&& o) noexcept {
+    if (this != &o) {
+      unmap();
+      data_ = std::exchange(o.data_, nullptr);
+      size_ = std::exchange(o.size_, 0);
+    }
+    return *this;
+  }
+  ~MappedFile() { unmap(); }
+
+  const unsigned char* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  void unmap() noexcept {
+    if (data_) munmap(const_cast<unsigned char*>(data_), size_);
+  }
+
+  const unsigned char* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace microtome::os

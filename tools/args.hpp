@@ -1,0 +1,71 @@
+// The parsed command line: one struct per verb, one function per verb (tools/verbs/<verb>.cpp).
+// No CLI11 here: it costs 10 s of compile time per file that sees it, so only microtome.cpp does.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace microtome::tools {
+
+/// Options that several verbs share.
+struct CommonArgs {
+  int threads = 0;  ///< 0: all CPUs this process may use
+  bool quiet = false;
+};
+
+struct SegmentArgs : CommonArgs {
+  std::vector<std::string> slides;
+  std::string model;
+  std::string output;
+  double mpp = 0.0;               ///< run at this scale instead of the model's, um/px; 0: the model's
+  int level = -1;                 ///< run on this level as it is; -1: chosen by mpp
+  double slide_mpp = 0.0;         ///< overrides the slide's own, um/px; 0: the slide's
+  std::int64_t patch = 0;         ///< pixels at model scale; 0: the model's
+  std::int64_t stride = 0;        ///< pixels at model scale; 0: the model's
+  std::string tissue = "auto";    ///< auto | none
+  std::uint64_t max_memory = 0;   ///< bytes; 0: a quarter of the physical memory
+  bool overwrite = false;
+};
+
+struct InfoArgs {
+  std::string path;
+  bool json = false;
+};
+
+struct RegionArgs {
+  std::string slide;
+  int level = 0;
+  std::vector<std::int64_t> rect;  ///< x, y (level-0 pixels), width, height (pixels of `level`); empty: all
+  std::string output;
+  bool hash = false;
+};
+
+struct DoctorArgs : CommonArgs {
+  std::string model;
+  bool json = false;
+};
+
+struct EvaluateArgs {
+  std::string prediction, truth;
+  std::string json;
+};
+
+struct SynthArgs {
+  std::string output;
+  std::int64_t width = 4096, height = 4096;
+  double tissue = 0.6;  ///< share of the slide covered by tissue, 0..1
+  std::uint64_t seed = 1;
+  double mpp = 0.25;
+  bool quiet = false;
+};
+
+// Each returns the exit code; failures are thrown as microtome::Error and reported by main().
+int run_segment(const SegmentArgs&);
+int run_info(const InfoArgs&);
+int run_region(const RegionArgs&);
+int run_doctor(const DoctorArgs&);
+int run_evaluate(const EvaluateArgs&);
+int run_synth(const SynthArgs&);
+
+}  // namespace microtome::tools

@@ -1,0 +1,164 @@
+// Command line of microtome: parses flags, calls one verb, turns exceptions into one line and an exit code.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "args.hpp"
+#include "microtome/core/error.hpp"
+#include "microtome/version.hpp"
+
+namespace {
+
+using namespace microtome::tools;
+
+void add_threads(CLI::App* verb, CommonArgs& a) {
+  verb->add_option("-j,--threads", a.threads, "threads (default: all CPUs this process may use)")
+      ->check(CLI::Range(0, 1024));
+  verb->add_flag("-q,--quiet", a.quiet, "no progress");
+}
+
+// Bytes with an optional suffix: "512M", "2G".
+std::uint64_t parse_bytes(const std::string& text) {
+  std::size_t used = 0;
+  double value = -1.0;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+  }
+  const std::string unit = used < text.size() ? text.substr(used) : "";
+  double scale = 0.0;
+  if (unit.empty()) scale = 1.0;
+  if (unit == "K" || unit == "KiB") scale = 1024.0;
+  if (unit == "M" || unit == "MiB") scale = 1048576.0;
+  if (unit == "G" || unit == "GiB") scale = 1073741824.0;
+  if (!(value > 0.0) || !(value < 1e9) || scale == 0.0)
+    throw microtome::UsageError("--max-memory", "'" + text + "' is not a size such as 512M or 2G");
+  return static_cast<std::uint64_t>(value * scale);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Segments whole-slide images with a residual UNet on an ordinary CPU.\n"
+               "Not a medical device: for research use."};
+  app.name("microtome");
+  app.set_version_flag("--version", "microtome " MICROTOME_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  app.footer(
+      "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 bad input, 4 resources, 130/143 interrupted.\n"
+      "MICROTOME_ISA=baseline|avx2 forces the instruction set (an unavailable one is an error).\n"
+      "'microtome VERB --help' shows the options and examples of a verb.");
+  int code = 0;
+
+  SegmentArgs segment;
+  std::string memory;
+  auto* s = app.add_subcommand("segment", "segment slides: mask.tif, overlay.png, summary.json per slide");
+  s->add_option("slides", segment.slides, "slides or images")->required();
+  s->add_option("-m,--model", segment.model, "weights (safetensors)")->required();
+  s->add_option("-o,--output", segment.output, "directory; results go to DIR/<slide stem>/")->required();
+  s->add_option("--mpp", segment.mpp, "run at this scale, um/px (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  s->add_option("--level", segment.level, "run on this level as it is, whatever its scale")
+      ->check(CLI::NonNegativeNumber)
+      ->excludes("--mpp");
+  s->add_option("--slide-mpp", segment.slide_mpp, "um/px of the slide's level 0, when it states none or a wrong one")
+      ->check(CLI::PositiveNumber);
+  s->add_option("--patch", segment.patch, "patch side, pixels at model scale, a multiple of 16 (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  s->add_option("--stride", segment.stride, "patch stride, pixels at model scale (default: the model's)")
+      ->check(CLI::PositiveNumber);
+  s->add_option("--tissue", segment.tissue, "which patches to run: auto (where tissue is found) or none (all)")
+      ->check(CLI::IsMember({"auto", "none"}));
+  s->add_option("--max-memory", memory, "memory budget, e.g. 512M or 2G (default: a quarter of the RAM)");
+  s->add_flag("--overwrite", segment.overwrite, "redo slides whose results exist");
+  add_threads(s, segment);
+  s->footer("Examples:\n"
+            "  microtome segment slide.svs -m weights/nuclei-b16.safetensors -o out\n"
+            "  microtome segment *.tif -m model.safetensors -o out --slide-mpp 0.5 -j 4");
+  s->callback([&] {
+    if (!memory.empty()) segment.max_memory = parse_bytes(memory);
+    code = run_segment(segment);
+  });
+
+  InfoArgs info;
+  auto* i = app.add_subcommand("info", "describe a slide or a model");
+  i->add_option("path", info.path, "slide, image or weights file")->required();
+  i->add_flag("--json", info.json, "machine-readable");
+  i->footer("Examples:\n  microtome info slide.svs\n  microtome info weights/nuclei-b16.safetensors --json");
+  i->callback([&] { code = run_info(info); });
+
+  RegionArgs region;
+  auto* r = app.add_subcommand("region", "extract a rectangle of a slide as PNG, or hash its pixels");
+  r->add_option("slide", region.slide, "slide or image")->required();
+  r->add_option("-o,--output", region.output, "PNG file to write");
+  r->add_flag("--hash", region.hash, "print the MD5 of the RGB bytes (row by row, no padding)");
+  r->add_option("--level", region.level, "pyramid level (default 0, the finest)")->check(CLI::NonNegativeNumber);
+  r->add_option("--rect", region.rect, "X,Y,W,H: corner in level-0 pixels, size in pixels of the level (default: all)")
+      ->delimiter(',')
+      ->expected(4);
+  r->footer("Examples:\n"
+            "  microtome region slide.svs -o corner.png --rect 1000,1500,512,512\n"
+            "  microtome region slide.svs --level 2 --hash");
+  r->callback([&] {
+    if (region.output.empty() && !region.hash)
+      throw microtome::UsageError("region", "give -o FILE.png, --hash or both");
+    code = run_region(region);
+  });
+
+  DoctorArgs doctor;
+  auto* d = app.add_subcommand("doctor", "CPU features, chosen kernels, threads, memory, problems");
+  d->add_option("-m,--model", doctor.model, "also plan this model: memory per patch, layers");
+  d->add_flag("--json", doctor.json, "machine-readable");
+  add_threads(d, doctor);
+  d->footer("Example:\n  microtome doctor -m weights/nuclei-b16.safetensors");
+  d->callback([&] { code = run_doctor(doctor); });
+
+  EvaluateArgs evaluate;
+  auto* e = app.add_subcommand("evaluate", "Dice and IoU per class of a mask against the truth");
+  e->add_option("prediction", evaluate.prediction, "mask to judge (TIFF or PNG of class ids)")->required();
+  e->add_option("truth", evaluate.truth, "true mask on the same canvas")->required();
+  e->add_option("--json", evaluate.json, "also write the figures to this file");
+  e->footer("Example:\n  microtome evaluate out/slide/mask.tif slide.truth.tif --json score.json");
+  e->callback([&] { code = run_evaluate(evaluate); });
+
+  SynthArgs synth;
+  auto* y = app.add_subcommand("synth", "write a synthetic H&E-like slide and its true mask");
+  y->add_option("-o,--output", synth.output, "slide to write; the truth goes beside it as <stem>.truth.tif")
+      ->required();
+  y->add_option("--width", synth.width, "pixels")->check(CLI::Range(64, 1000000));
+  y->add_option("--height", synth.height, "pixels")->check(CLI::Range(64, 1000000));
+  y->add_option("--tissue", synth.tissue, "share of the slide covered by tissue")->check(CLI::Range(0.0, 1.0));
+  y->add_option("--seed", synth.seed, "same seed, same bytes");
+  y->add_option("--mpp", synth.mpp, "um/px written into the slide; nuclei are drawn at this scale")
+      ->check(CLI::Range(0.1, 2.0));
+  y->add_flag("-q,--quiet", synth.quiet, "no progress");
+  y->footer("Example:\n  microtome synth -o demo.tif --width 8192 --height 6144 --tissue 0.6 --seed 7");
+  y->callback([&] { code = run_synth(synth); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& err) {
+    const int shown = app.exit(err);
+    return shown == 0 ? 0 : 2;
+  }
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const microtome::Error& e) {
+    std::fprintf(stderr, "microtome: %s\n", e.what());
+    return static_cast<int>(e.kind());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "microtome: out of memory\n");
+    return 4;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "microtome: internal error: %s\n", e.what());
+    return 4;
+  }
+}
