@@ -1,0 +1,22 @@
+# That every instruction set can be forced, that an unavailable one is an error, and that no instruction leaks.
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+
+add_test(NAME dispatch.leak_checker COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/leak_checker.py
+  ${CMAKE_CXX_COMPILER} ${PROJECT_SOURCE_DIR}/scripts/check_isa_leaks.py)
+
+if(NOT MICROTOME_SINGLE_ISA)
+  set(checked_objects)
+  foreach(isa ${MICROTOME_ISAS})
+    # The kernels once more without optimisation: what was inlined away above would now be a weak symbol.
+    add_library(test_dispatch_O0_${isa} OBJECT ${PROJECT_SOURCE_DIR}/kernels/cpu/kernels.cpp)
+    target_link_libraries(test_dispatch_O0_${isa} PRIVATE microtome)
+    target_compile_definitions(test_dispatch_O0_${isa} PRIVATE
+      $<TARGET_PROPERTY:microtome_kernels_${isa},COMPILE_DEFINITIONS>)
+    target_compile_options(test_dispatch_O0_${isa} PRIVATE
+      $<TARGET_PROPERTY:microtome_kernels_${isa},COMPILE_OPTIONS> -O0)
+    list(APPEND checked_objects --object ${isa}=$<TARGET_OBJECTS:microtome_kernels_${isa}>
+                                --object ${isa}=$<TARGET_OBJECTS:test_dispatch_O0_${isa}>)
+  endforeach()
+  add_test(NAME dispatch.leaks COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/scripts/check_isa_leaks.py
+    ${checked_objects} --program $<TARGET_FILE:test_dispatch_cpu>)
+endif()
