@@ -40,8 +40,9 @@ std::uint64_t parse_bytes(const std::string& text) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Segments whole-slide images with a residual UNet on an ordinary CPU.\n"
-               "Not a medical device: for research use."};
+  CLI::App app{
+      "Segments whole-slide images with a residual UNet on an ordinary CPU.\n"
+      "Not a medical device: for research use."};
   app.name("microtome");
   app.set_version_flag("--version", "microtome " MICROTOME_VERSION);
   app.require_subcommand(1);
@@ -63,20 +64,24 @@ int run(int argc, char** argv) {
   s->add_option("--level", segment.level, "run on this level as it is, whatever its scale")
       ->check(CLI::NonNegativeNumber)
       ->excludes("--mpp");
-  s->add_option("--slide-mpp", segment.slide_mpp, "um/px of the slide's level 0, when it states none or a wrong one")
+  s->add_option("--slide-mpp", segment.slide_mpp,
+                "um/px of the slide's level 0, when it states none or a wrong one")
       ->check(CLI::PositiveNumber);
-  s->add_option("--patch", segment.patch, "patch side, pixels at model scale, a multiple of 16 (default: the model's)")
+  s->add_option("--patch", segment.patch,
+                "patch side, pixels at model scale, a multiple of 16 (default: the model's)")
       ->check(CLI::PositiveNumber);
   s->add_option("--stride", segment.stride, "patch stride, pixels at model scale (default: the model's)")
       ->check(CLI::PositiveNumber);
-  s->add_option("--tissue", segment.tissue, "which patches to run: auto (where tissue is found) or none (all)")
+  s->add_option("--tissue", segment.tissue,
+                "which patches to run: auto (where tissue is found) or none (all)")
       ->check(CLI::IsMember({"auto", "none"}));
   s->add_option("--max-memory", memory, "memory budget, e.g. 512M or 2G (default: a quarter of the RAM)");
   s->add_flag("--overwrite", segment.overwrite, "redo slides whose results exist");
   add_threads(s, segment);
-  s->footer("Examples:\n"
-            "  microtome segment slide.svs -m weights/nuclei-b16.safetensors -o out\n"
-            "  microtome segment *.tif -m model.safetensors -o out --slide-mpp 0.5 -j 4");
+  s->footer(
+      "Examples:\n"
+      "  microtome segment slide.svs -m weights/nuclei-b16.safetensors -o out\n"
+      "  microtome segment *.tif -m model.safetensors -o out --slide-mpp 0.5 -j 4");
   s->callback([&] {
     if (!memory.empty()) segment.max_memory = parse_bytes(memory);
     code = run_segment(segment);
@@ -94,13 +99,16 @@ int run(int argc, char** argv) {
   r->add_option("slide", region.slide, "slide or image")->required();
   r->add_option("-o,--output", region.output, "PNG file to write");
   r->add_flag("--hash", region.hash, "print the MD5 of the RGB bytes (row by row, no padding)");
-  r->add_option("--level", region.level, "pyramid level (default 0, the finest)")->check(CLI::NonNegativeNumber);
-  r->add_option("--rect", region.rect, "X,Y,W,H: corner in level-0 pixels, size in pixels of the level (default: all)")
+  r->add_option("--level", region.level, "pyramid level (default 0, the finest)")
+      ->check(CLI::NonNegativeNumber);
+  r->add_option("--rect", region.rect,
+                "X,Y,W,H: corner in level-0 pixels, size in pixels of the level (default: all)")
       ->delimiter(',')
       ->expected(4);
-  r->footer("Examples:\n"
-            "  microtome region slide.svs -o corner.png --rect 1000,1500,512,512\n"
-            "  microtome region slide.svs --level 2 --hash");
+  r->footer(
+      "Examples:\n"
+      "  microtome region slide.svs -o corner.png --rect 1000,1500,512,512\n"
+      "  microtome region slide.svs --level 2 --hash");
   r->callback([&] {
     if (region.output.empty() && !region.hash)
       throw microtome::UsageError("region", "give -o FILE.png, --hash or both");
@@ -129,7 +137,8 @@ int run(int argc, char** argv) {
       ->required();
   y->add_option("--width", synth.width, "pixels")->check(CLI::Range(64, 1000000));
   y->add_option("--height", synth.height, "pixels")->check(CLI::Range(64, 1000000));
-  y->add_option("--tissue", synth.tissue, "share of the slide covered by tissue")->check(CLI::Range(0.0, 1.0));
+  y->add_option("--tissue", synth.tissue, "share of the slide covered by tissue")
+      ->check(CLI::Range(0.0, 1.0));
   y->add_option("--seed", synth.seed, "same seed, same bytes");
   y->add_option("--mpp", synth.mpp, "um/px written into the slide; nuclei are drawn at this scale")
       ->check(CLI::Range(0.1, 2.0));

@@ -13,7 +13,8 @@ enum class ErrorKind {
   resource = 4,  ///< memory, disk, device
 };
 
-/// Base of all exceptions thrown by microtome. what() is one line: "file: field: message" without empty parts.
+/// Base of all exceptions thrown by microtome. what() is one line: "file: field: message" without empty
+/// parts.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, std::string file, std::string field, const std::string& message)

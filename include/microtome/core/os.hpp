@@ -21,7 +21,9 @@
 namespace microtome::os {
 
 /// Text of errno `e`, e.g. "No such file or directory".
-inline std::string error_text(int e) { return std::strerror(e); }
+inline std::string error_text(int e) {
+  return std::strerror(e);
+}
 
 /// Seconds of a monotonic clock.
 inline double now() {
@@ -32,7 +34,9 @@ inline double now() {
 inline double process_cpu_seconds() {
   rusage r{};
   getrusage(RUSAGE_SELF, &r);
-  auto s = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  auto s = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return s(r.ru_utime) + s(r.ru_stime);
 }
 
@@ -61,7 +65,9 @@ inline std::uint64_t peak_memory() {
   return static_cast<std::uint64_t>(r.ru_maxrss) * 1024u;
 }
 
-inline bool is_terminal(std::FILE* f) { return isatty(fileno(f)) != 0; }
+inline bool is_terminal(std::FILE* f) {
+  return isatty(fileno(f)) != 0;
+}
 
 inline bool exists(const std::string& path) {
   struct stat s {};
@@ -91,7 +97,17 @@ inline void rename_file(const std::string& from, const std::string& to) {
 }
 
 /// Removes a file; a missing one is no error.
-inline void remove_file(const std::string& path) noexcept { unlink(path.c_str()); }
+inline void remove_file(const std::string& path) noexcept {
+  unlink(path.c_str());
+}
+
+/// The name an unfinished file carries: "dir/mask.tif" -> "dir/.mask.tif.part", so that it sits on the same
+/// file system (atomic rename) and no viewer or glob picks it up.
+inline std::string part_path(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  const std::size_t base = slash == std::string::npos ? 0 : slash + 1;
+  return path.substr(0, base) + "." + path.substr(base) + ".part";
+}
 
 /// An open file with positioned reads and writes: no shared file offset, so every method may be called
 /// from several threads at once. Move-only; closes on destruction.
@@ -161,8 +177,9 @@ class File {
   /// Reads exactly `n` bytes at `offset`; throws InputError naming the offset if the file ends before.
   void read(std::uint64_t offset, void* to, std::size_t n) const {
     if (read_some(offset, to, n) != n)
-      throw InputError(path_, "",
-                       "truncated: " + std::to_string(n) + " bytes expected at offset " + std::to_string(offset));
+      throw InputError(
+          path_, "",
+          "truncated: " + std::to_string(n) + " bytes expected at offset " + std::to_string(offset));
   }
 
   /// Writes exactly `n` bytes at `offset`. Throws ResourceError (a full disk, mostly).
@@ -204,7 +221,8 @@ class MappedFile {
     if (p == MAP_FAILED) throw ResourceError(path, "", "cannot map the file: " + error_text(errno));
     data_ = static_cast<const unsigned char*>(p);
   }
-  MappedFile(MappedFile&& o) noexcept : data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
+  MappedFile(MappedFile&& o) noexcept
+      : data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
   MappedFile& operator=(MappedFile&& o) noexcept {
     if (this != &o) {
       unmap();

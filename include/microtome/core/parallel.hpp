@@ -19,7 +19,8 @@ namespace microtome {
 class TaskRef {
  public:
   template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, TaskRef>>>
-  TaskRef(F& f) : object_(&f), call_([](void* o, int task, int worker) { (*static_cast<F*>(o))(task, worker); }) {}
+  TaskRef(F& f)
+      : object_(&f), call_([](void* o, int task, int worker) { (*static_cast<F*>(o))(task, worker); }) {}
   void operator()(int task, int worker) const { call_(object_, task, worker); }
 
  private:

@@ -1,57 +1,221 @@
 // A loaded network and the sessions that run it: what an embedding program uses.
+//
 //   auto model = microtome::load_model("nuclei.safetensors");
 //   microtome::Session session(model);
 //   microtome::ProbabilityMap p = session.run(rgb, width, height);
-// PLACEHOLDER INTERFACE, being implemented: signatures below are what other code may rely on.
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../core/parallel.hpp"
+#include "resunet.hpp"
 
 namespace microtome {
 
-enum class FinalLayer { none, sigmoid, softmax };
-
-/// The facts a model file states about itself (safetensors `__metadata__`, docs/weights-format.md).
-struct ModelInfo {
-  std::string path;
-  std::string architecture;                ///< "resunet" or "unet"
-  int input_channels = 3, classes = 2, base_filters = 16;
-  FinalLayer final_layer = FinalLayer::softmax;
-  std::vector<std::string> class_names;    ///< one per class
-  std::vector<std::string> class_colors;   ///< "#rrggbb" or "" (background, transparent), one per class
-  std::vector<double> thresholds;          ///< one per class, used by sigmoid models
-  double spacing_um_px = 0.0;              ///< 0: unknown
-  std::int64_t patch_size = 512, stride = 256;  ///< pixels at that spacing
-  std::string sha256;                      ///< of the whole file, hex
+/// One convolution as the program runs it, for reports.
+struct LayerReport {
+  std::string name;    ///< "en_1.conv0"
+  std::string kernel;  ///< operator, e.g. "conv_row_f32"
+  std::string
+      prologue;  ///< what happens while the input is loaded: "copy", "norm+act", "resize", "pixels" ...
+  int in_channels = 0, out_channels = 0, kernel_size = 0, stride = 1;
+  Index<2> size{};    ///< output height and width, pixels
+  double macs = 0.0;  ///< multiply-accumulates
 };
 
-/// Probabilities of one image: planar, class c at data[c * width * height + y * width + x], 0..1.
+/// Packed weights and facts. Immutable: any number of sessions and threads may share it.
+class Model {
+ public:
+  const ModelInfo& info() const { return info_; }
+  const ResUnet<2>& network() const { return network_; }
+  const KernelTable& kernels() const { return *kernels_; }
+
+  /// Bytes of packed weights held in memory.
+  std::size_t weight_bytes() const {
+    std::size_t n = 0;
+    for (const auto& c : network_.convs()) n += c.conv.weight_bytes();
+    return n;
+  }
+
+  /// What runs, layer by layer, for a width x height image (multiples of 16).
+  std::vector<LayerReport> layers(std::int64_t width, std::int64_t height) const {
+    std::vector<LayerReport> list;
+    for (const auto& c : network_.convs()) {
+      LayerReport r;
+      r.name = c.name;
+      r.kernel = "conv_row_f32";
+      for (const Prologue& p : c.prologues)
+        r.prologue += std::string(r.prologue.empty() ? "" : " | ") + (p.identity() ? "copy" : "norm+act");
+      if (list.empty()) r.prologue = "pixels";
+      if (c.prologues.size() == 2) r.prologue = "resize+act | norm+act";
+      r.in_channels = c.conv.in_channels();
+      r.out_channels = c.conv.out_channels();
+      r.kernel_size = c.conv.kernel();
+      r.stride = c.conv.stride();
+      r.size = {height >> c.level, width >> c.level};
+      r.macs = c.conv.macs(r.size);
+      list.push_back(std::move(r));
+    }
+    return list;
+  }
+
+ private:
+  friend std::shared_ptr<const Model> load_model(const std::string&, const ModelFacts&);
+  Model(const SafeTensors& file, ModelInfo info)
+      : info_(std::move(info)), network_(file, info_), kernels_(&microtome::kernels()) {}
+
+  ModelInfo info_;
+  ResUnet<2> network_;
+  const KernelTable* kernels_;
+};
+
+/// Maps the safetensors file, folds the norms and packs the weights for this CPU; the mapping is released.
+/// `facts` complete or override the file's metadata (docs/weights-format.md): a bare GaNDLF state_dict needs
+/// at least {"architecture": "resunet"}. Throws InputError naming file and tensor or key.
+inline std::shared_ptr<const Model> load_model(const std::string& path, const ModelFacts& facts = {}) {
+  const SafeTensors file(path);
+  const ModelFacts all = detail::gather_facts(file, facts);
+  const detail::FactReader reader(all, path);
+  ModelInfo info;
+  info.path = path;
+  info.architecture = reader.text("architecture", "");
+  if (info.architecture == "residualunet") info.architecture = "resunet";
+  if (info.architecture.empty())
+    throw InputError(path, "architecture", "is stated neither in the file nor in a JSON file beside it");
+  if (info.architecture != "resunet" && info.architecture != "unet")
+    throw InputError(path, "architecture",
+                     "'" + info.architecture + "' is not supported; resunet or unet expected");
+  info.spatial_dims = static_cast<int>(reader.integer("spatial_dims", 2, 1, 3));
+  if (info.spatial_dims != 2) throw InputError(path, "spatial_dims", "only 2D networks can be run so far");
+  info.transposed = reader.text("axis_order", "hw") == "wh";  // decides how the kernels are packed
+  auto model = std::shared_ptr<Model>(new Model(file, std::move(info)));
+  read_facts(model->info_, all);
+  return model;
+}
+
+/// Probabilities of one image: planar, class c of pixel (x, y) at data[(c * height + y) * width + x], 0..1
+/// (the logits when the model's final layer is `none`).
 struct ProbabilityMap {
   int classes = 0;
   std::int64_t width = 0, height = 0;
   std::vector<float> data;
 };
 
-class Model;  // const ModelInfo& info() const;
-
-/// Maps, folds and packs the weights. Throws InputError naming file and tensor.
-std::shared_ptr<const Model> load_model(const std::string& path);
-
-/// Scratch memory and loops for one image at a time. Belongs to one thread at a time.
+/// Scratch memory and loops for one image at a time; belongs to one thread at a time. Memory is allocated for
+/// the first image size and kept: no allocation in the steady state. Results do not depend on the executor.
 class Session {
  public:
-  explicit Session(std::shared_ptr<const Model> model, Executor* executor = nullptr /* serial */);
-  /// Interleaved 8-bit RGB, row_stride bytes per row; width and height multiples of 16.
-  /// `out` receives classes * height * width floats, planar.
-  void run(const std::uint8_t* rgb, std::size_t row_stride, std::int64_t width, std::int64_t height, float* out);
-  ProbabilityMap run(const std::uint8_t* rgb, std::int64_t width, std::int64_t height);
-  /// Bytes of scratch memory a session needs for a width x height image.
-  static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height);
+  /// `executor` (not owned, may be shared with nobody else while run() is active) spreads each image over
+  /// threads; null: the calling thread alone.
+  explicit Session(std::shared_ptr<const Model> model, Executor* executor = nullptr)
+      : model_(std::move(model)), executor_(executor ? executor : &serial_) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Interleaved 8-bit pixels with the model's input channels (RGB), `row_stride` bytes per row. `width` and
+  /// `height` are multiples of 16, at most 16384. `out`: [classes][height][width] floats. Throws UsageError.
+  void run(const std::uint8_t* pixels, std::size_t row_stride, std::int64_t width, std::int64_t height,
+           float* out) {
+    prepare(width, height);
+    const int channels = model_->info().input_channels;
+    std::vector<float> scale, shift;
+    normalization(pixels, row_stride, width, height, scale, shift);
+    run_source(ImageSource(pixels, row_stride, channels, {height, width}, std::move(scale), std::move(shift)),
+               out);
+  }
+
+  /// As above, rows without padding, the result in a vector.
+  ProbabilityMap run(const std::uint8_t* pixels, std::int64_t width, std::int64_t height) {
+    prepare(width, height);
+    ProbabilityMap map;
+    map.classes = model_->info().classes;
+    map.width = width;
+    map.height = height;
+    map.data.resize(static_cast<std::size_t>(map.classes) * static_cast<std::size_t>(width * height));
+    run(pixels, static_cast<std::size_t>(width) * static_cast<std::size_t>(model_->info().input_channels),
+        width, height, map.data.data());
+    return map;
+  }
+
+  /// Planar floats [channels][height][width], already normalised.
+  void run_planar(const float* input, std::int64_t width, std::int64_t height, float* out) {
+    prepare(width, height);
+    run_source(PlanarSource<2>(input, model_->info().input_channels, {height, width}), out);
+  }
+
+  /// Bytes a session allocates for a width x height image when its executor has `workers` workers.
+  static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,
+                                   int workers = 1) {
+    const auto plan = model.network().plan({height, width}, workers);
+    return plan.arena_bytes + plan.scratch_bytes * static_cast<std::size_t>(workers);
+  }
+
+ private:
+  void prepare(std::int64_t width, std::int64_t height) {
+    if (width < 16 || height < 16 || width % 16 != 0 || height % 16 != 0 || width > 16384 || height > 16384)
+      throw UsageError("image size", std::to_string(width) + " x " + std::to_string(height) +
+                                         ": multiples of 16 from 16 to 16384 expected");
+    const Index<2> size = {height, width};
+    if (plan_.size == size) return;
+    auto plan = model_->network().plan(size, executor_->workers());
+    if (plan.arena_bytes > arena_.size()) {
+      arena_ = AlignedBuffer();
+      arena_ = AlignedBuffer(plan.arena_bytes);
+    }
+    scratch_.resize(static_cast<std::size_t>(executor_->workers()));
+    for (AlignedBuffer& s : scratch_)
+      if (plan.scratch_bytes > s.size()) s = AlignedBuffer(plan.scratch_bytes);
+    plan_ = std::move(plan);
+  }
+
+  void run_source(const RowSource<float, 2>& source, float* out) {
+    const ModelInfo& info = model_->info();
+    const RunContext ctx{&model_->kernels(), executor_, &scratch_};
+    model_->network().run(ctx, plan_, arena_, source, info.final_layer,
+                          static_cast<float>(info.sigmoid_multiplier), out);
+  }
+
+  void normalization(const std::uint8_t* pixels, std::size_t row_stride, std::int64_t width,
+                     std::int64_t height, std::vector<float>& scale, std::vector<float>& shift) const {
+    const Normalization& n = model_->info().normalization;
+    const std::size_t channels = static_cast<std::size_t>(model_->info().input_channels);
+    scale.assign(channels, n.kind == Normalization::Kind::div255 ? 1.0f / 255.0f : 1.0f);
+    shift.assign(channels, 0.0f);
+    if (n.kind == Normalization::Kind::mean_std)
+      for (std::size_t c = 0; c < channels; ++c) {
+        scale[c] = static_cast<float>(1.0 / (255.0 * n.std[c]));
+        shift[c] = static_cast<float>(-n.mean[c] / n.std[c]);
+      }
+    if (n.kind != Normalization::Kind::zscore_tile) return;
+    // Integer sums: exact, whatever the order. A blank patch has no spread; it becomes zeros.
+    std::uint64_t sum = 0, squares = 0;
+    const std::size_t row = static_cast<std::size_t>(width) * channels;
+    for (std::int64_t y = 0; y < height; ++y) {
+      const std::uint8_t* p = pixels + static_cast<std::size_t>(y) * row_stride;
+      for (std::size_t i = 0; i < row; ++i) {
+        sum += p[i];
+        squares += static_cast<std::uint64_t>(p[i]) * p[i];
+      }
+    }
+    const double count = static_cast<double>(row) * static_cast<double>(height);
+    const double mean = static_cast<double>(sum) / count;
+    const double variance = (static_cast<double>(squares) - static_cast<double>(sum) * mean) / (count - 1.0);
+    const double inverse = variance > 0.0 ? 1.0 / std::sqrt(variance) : 0.0;
+    scale.assign(channels, static_cast<float>(inverse));
+    shift.assign(channels, static_cast<float>(-mean * inverse));
+  }
+
+  std::shared_ptr<const Model> model_;
+  DefaultExecutor serial_{1};
+  Executor* executor_;
+  ResUnet<2>::Plan plan_;
+  AlignedBuffer arena_;
+  std::vector<AlignedBuffer> scratch_;
 };
 
 }  // namespace microtome

@@ -1,0 +1,110 @@
+// Shapes, the blocked activation layout, and the aligned memory behind it.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace microtome {
+
+/// Coordinates or sizes of `Rank` spatial axes, outermost first: {height, width} or {depth, height, width}.
+template <int Rank>
+using Index = std::array<std::int64_t, static_cast<std::size_t>(Rank)>;
+
+template <int Rank>
+std::int64_t volume(const Index<Rank>& size) {
+  std::int64_t n = 1;
+  for (const std::int64_t s : size) n *= s;
+  return n;
+}
+
+/// Calls f(at) for every row of the box [begin, end): every combination of the outer coordinates, with
+/// at[Rank - 1] = begin[Rank - 1].
+template <int Rank, class F>
+void for_each_row(const Index<Rank>& begin, const Index<Rank>& end, F&& f) {
+  constexpr int outer = Rank - 1;
+  for (int d = 0; d < outer; ++d)
+    if (begin[d] >= end[d]) return;
+  Index<Rank> at = begin;
+  for (;;) {
+    f(static_cast<const Index<Rank>&>(at));
+    int d = outer - 1;
+    for (; d >= 0; --d) {
+      if (++at[d] < end[d]) break;
+      at[d] = begin[d];
+    }
+    if (d < 0) return;
+  }
+}
+
+inline constexpr int kChannelBlock = 16;  ///< channels innermost: 16 floats = one cache line = one zmm
+
+inline constexpr int channel_blocks(int channels) {
+  return (channels + kChannelBlock - 1) / kChannelBlock;
+}
+
+/// A view of activations in the blocked layout [ceil(C / 16)][outer axes...][width + pad][16].
+/// Rows are an odd number of cache lines long, so that neighbouring rows never share L1 sets (4K aliasing at
+/// power-of-two widths). There is no halo: convolutions read through padded strips (layers/source.hpp).
+/// Lanes above `channels` in the last block are zero.
+template <class T, int Rank>
+struct Tensor {
+  T* data = nullptr;
+  int channels = 0;
+  Index<Rank> size{};
+
+  static std::int64_t row_pixels(std::int64_t width) { return width | 1; }
+
+  /// Elements (of T) that a tensor of this shape occupies.
+  static std::size_t elements(int channels, const Index<Rank>& size) {
+    std::int64_t n = row_pixels(size[Rank - 1]);
+    for (int d = 0; d < Rank - 1; ++d) n *= size[d];
+    return static_cast<std::size_t>(n) * static_cast<std::size_t>(channel_blocks(channels)) * kChannelBlock;
+  }
+
+  /// First element of pixel `at` in channel block `block`.
+  T* pixel(int block, const Index<Rank>& at) const {
+    std::int64_t i = block;
+    for (int d = 0; d < Rank - 1; ++d) i = i * size[d] + at[d];
+    i = i * row_pixels(size[Rank - 1]) + at[Rank - 1];
+    return data + i * kChannelBlock;
+  }
+};
+
+/// Uninitialised memory aligned to a page (huge-page friendly when large). Move-only.
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(std::size_t bytes) : size_(bytes) {
+    if (bytes == 0) return;
+    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    if (rounded < bytes) throw std::bad_alloc();
+    data_ = std::aligned_alloc(kAlignment, rounded);
+    if (!data_) throw std::bad_alloc();
+  }
+  AlignedBuffer(AlignedBuffer&& o) noexcept
+      : data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& o) noexcept {
+    std::swap(data_, o.data_);
+    std::swap(size_, o.size_);
+    return *this;
+  }
+  ~AlignedBuffer() { std::free(data_); }
+
+  void* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+  template <class T>
+  T* as(std::size_t byte_offset = 0) const {
+    return reinterpret_cast<T*>(static_cast<unsigned char*>(data_) + byte_offset);
+  }
+
+  static constexpr std::size_t kAlignment = 4096;
+
+ private:
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace microtome

@@ -1,0 +1,43 @@
+// The vector vocabulary of the FP32 kernels: xsimd batches as wide as this translation unit's flags allow.
+//
+// Rules for every kernel file: everything lives in microtome::<isa> and in an unnamed namespace (the linker
+// can then never merge one ISA's code into another's), no containers, no statics, no exceptions, no threads.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <xsimd/xsimd.hpp>
+
+#include "../core/isa.hpp"
+
+namespace microtome::MICROTOME_ISA {
+namespace {
+
+using Vec = xsimd::batch<float>;
+constexpr int kLanes = static_cast<int>(Vec::size);
+constexpr int kBlock = 16;              ///< channels per block, innermost in memory
+constexpr int kVecs = kBlock / kLanes;  ///< vectors per block: 4 (SSE2), 2 (AVX2), 1 (AVX-512)
+
+inline Vec load(const float* p) {
+  return Vec::load_unaligned(p);
+}
+inline void store(float* p, Vec v) {
+  v.store_unaligned(p);
+}
+
+/// a * b + c. On AVX-512 xsimd 8.1's own fma is a multiply and an add, hence the intrinsic.
+inline Vec multiply_add(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return Vec(_mm512_fmadd_ps(a, b, c));
+#else
+  return xsimd::fma(a, b, c);
+#endif
+}
+
+/// LeakyReLU for slopes in [0, 1]; slope 1 is the identity.
+inline Vec leaky(Vec v, Vec slope) {
+  return xsimd::max(v, slope * v);
+}
+
+}  // namespace
+}  // namespace microtome::MICROTOME_ISA

@@ -1,0 +1,66 @@
+// Picks the kernel table for this CPU. Compiled with baseline flags only: it must run before anything is
+// known.
+#include <cstdlib>
+#include <string>
+
+#include "microtome/core/error.hpp"
+#include "microtome/core/kernel_table.hpp"
+
+extern "C" {
+extern const microtome::KernelTable microtome_kernels_baseline, microtome_kernels_avx2;
+}
+
+namespace microtome {
+namespace {
+
+struct Entry {
+  Isa isa;
+  const KernelTable* table;
+};
+
+// In order of preference, best last. A new instruction set is one line here and one in cmake/isa.cmake.
+constexpr Entry kEntries[] = {
+    {Isa::baseline, &microtome_kernels_baseline},
+    {Isa::avx2, &microtome_kernels_avx2},
+};
+
+const KernelTable& choose() {
+  const CpuFeatures cpu = decode(read_cpuid());
+  const char* wanted = std::getenv("MICROTOME_ISA");
+  const KernelTable* best = nullptr;
+  std::string built;
+  for (const Entry& e : kEntries) {
+    built += std::string(built.empty() ? "" : ", ") + to_string(e.isa);
+    if (!wanted && cpu.runs(e.isa)) best = e.table;
+    if (wanted && std::strcmp(wanted, to_string(e.isa)) == 0) {
+      if (!cpu.runs(e.isa)) throw UsageError("MICROTOME_ISA", std::string("this CPU cannot run ") + wanted);
+      best = e.table;
+    }
+  }
+  if (!best)
+    throw UsageError("MICROTOME_ISA", "'" + std::string(wanted) + "' is not built in; choose from " + built);
+  return *best;
+}
+
+}  // namespace
+
+const KernelTable& kernels() {
+  static const KernelTable& table = choose();
+  return table;
+}
+
+std::vector<const KernelTable*> runnable_tables() {
+  const CpuFeatures cpu = decode(read_cpuid());
+  std::vector<const KernelTable*> tables;
+  for (const Entry& e : kEntries)
+    if (cpu.runs(e.isa)) tables.push_back(e.table);
+  return tables;
+}
+
+std::vector<Isa> built_isas() {
+  std::vector<Isa> isas;
+  for (const Entry& e : kEntries) isas.push_back(e.isa);
+  return isas;
+}
+
+}  // namespace microtome
