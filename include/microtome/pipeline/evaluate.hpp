@@ -1,0 +1,133 @@
+// A predicted mask against the truth: one confusion matrix, streamed, and the figures derived from it.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "../core/error.hpp"
+#include "label_image.hpp"
+
+namespace microtome {
+
+/// Pixels by predicted and true label. Truth masks of 0 and 255 only count as 0 and 1, predictions likewise.
+class Confusion {
+ public:
+  Confusion() : n_(256 * 256, 0) {}
+
+  std::uint64_t at(int predicted, int truth) const { return n_[index(predicted, truth)]; }
+  void add(int predicted, int truth, std::uint64_t pixels) { n_[index(predicted, truth)] += pixels; }
+  std::uint64_t predicted(int label) const {
+    std::uint64_t s = 0;
+    for (int t = 0; t < 256; ++t) s += at(label, t);
+    return s;
+  }
+  std::uint64_t truth(int label) const {
+    std::uint64_t s = 0;
+    for (int p = 0; p < 256; ++p) s += at(p, label);
+    return s;
+  }
+  std::uint64_t total() const {
+    std::uint64_t s = 0;
+    for (const auto v : n_) s += v;
+    return s;
+  }
+
+  /// Counts `n` pixel pairs. Masks are long runs, so runs are what is counted.
+  void count(const std::uint8_t* predicted, const std::uint8_t* truth, std::size_t n) {
+    for (std::size_t i = 0; i < n;) {
+      const std::uint8_t p = predicted[i], t = truth[i];
+      std::size_t j = i + 1;
+      while (j < n && predicted[j] == p && truth[j] == t) ++j;
+      n_[index(p, t)] += j - i;
+      i = j;
+    }
+  }
+
+  /// Image editors save binary masks as 0 and 255: where a mask holds no other label, 255 becomes 1.
+  void fold_binary() {
+    bool p_binary = true, t_binary = true;
+    for (int l = 1; l < 255; ++l) {
+      p_binary = p_binary && predicted(l) == 0;
+      t_binary = t_binary && truth(l) == 0;
+    }
+    for (int l = 0; l < 256 && t_binary; ++l) move(l, 255, l, 1);
+    for (int l = 0; l < 256 && p_binary; ++l) move(255, l, 1, l);
+  }
+
+ private:
+  static std::size_t index(int p, int t) { return static_cast<std::size_t>(p * 256 + t); }
+  void move(int p, int t, int to_p, int to_t) {
+    n_[index(to_p, to_t)] += n_[index(p, t)];
+    n_[index(p, t)] = 0;
+  }
+  std::vector<std::uint64_t> n_;  // [predicted][truth]
+};
+
+/// One class against all others. Ratios of no pixels are NaN.
+struct ClassScore {
+  std::uint64_t true_positive = 0, false_positive = 0, false_negative = 0;  ///< pixels
+
+  bool present() const { return true_positive + false_positive + false_negative > 0; }
+  double dice() const {
+    return ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative);
+  }
+  double iou() const { return ratio(true_positive, true_positive + false_positive + false_negative); }
+  double precision() const { return ratio(true_positive, true_positive + false_positive); }
+  double recall() const { return ratio(true_positive, true_positive + false_negative); }
+
+ private:
+  static double ratio(std::uint64_t a, std::uint64_t b) {
+    return b ? static_cast<double>(a) / static_cast<double>(b) : std::numeric_limits<double>::quiet_NaN();
+  }
+};
+
+inline ClassScore score(const Confusion& c, int label) {
+  ClassScore s;
+  s.true_positive = c.at(label, label);
+  s.false_positive = c.predicted(label) - s.true_positive;
+  s.false_negative = c.truth(label) - s.true_positive;
+  return s;
+}
+
+/// Compares two masks of the same canvas; the truth may be finer by an integer k <= 1024 (sizes rounded up),
+/// then the middle pixel of each k x k block counts. Reads both in blocks: memory does not grow with the
+/// canvas unless a mask is stored in whole rows. Throws InputError when the sizes do not match or a mask is
+/// damaged.
+inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
+  const std::int64_t w = predicted.width(), h = predicted.height();
+  const std::int64_t k = (truth.width() + w - 1) / w;
+  if (k > 1024 || (truth.width() + k - 1) / k != w || (truth.height() + k - 1) / k != h)
+    throw InputError(truth.path(), "size",
+                     std::to_string(truth.width()) + " x " + std::to_string(truth.height()) +
+                         " pixels is no multiple of the prediction's " + std::to_string(w) + " x " +
+                         std::to_string(h));
+  const bool rows = predicted.by_rows() || truth.by_rows();
+  const std::int64_t side = std::max<std::int64_t>(1, 1024 / k);
+  const std::int64_t block_w = rows ? w : side, block_h = rows ? std::max<std::int64_t>(1, 128 / k) : side;
+  Confusion c;
+  std::vector<std::uint8_t> p, t;
+  for (std::int64_t y = 0; y < h; y += block_h)
+    for (std::int64_t x = 0; x < w; x += block_w) {
+      const std::int64_t bw = std::min(block_w, w - x), bh = std::min(block_h, h - y);
+      p.resize(static_cast<std::size_t>(bw * bh));
+      predicted.read(x, y, bw, bh, p.data());
+      const std::int64_t tw = std::min(bw * k, truth.width() - x * k),
+                         th = std::min(bh * k, truth.height() - y * k);
+      t.resize(static_cast<std::size_t>(tw * th));
+      truth.read(x * k, y * k, tw, th, t.data());
+      if (k > 1) {  // in place: the source is never before the target
+        for (std::int64_t j = 0; j < bh; ++j)
+          for (std::int64_t i = 0; i < bw; ++i)
+            t[static_cast<std::size_t>(j * bw + i)] = t[static_cast<std::size_t>(
+                std::min(j * k + k / 2, th - 1) * tw + std::min(i * k + k / 2, tw - 1))];
+      }
+      c.count(p.data(), t.data(), p.size());
+    }
+  c.fold_binary();
+  return c;
+}
+
+}  // namespace microtome
