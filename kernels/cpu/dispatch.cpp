@@ -24,9 +24,10 @@ constexpr Entry kEntries[] = {
     {Isa::avx2, &microtome_kernels_avx2},
 };
 
-const KernelTable& choose() {
-  const CpuFeatures cpu = decode(read_cpuid());
-  const char* wanted = std::getenv("MICROTOME_ISA");
+}  // namespace
+
+const KernelTable& choose_kernels(const CpuFeatures& cpu, const char* wanted) {
+  if (wanted && !*wanted) wanted = nullptr;
   const KernelTable* best = nullptr;
   std::string built;
   for (const Entry& e : kEntries) {
@@ -42,10 +43,8 @@ const KernelTable& choose() {
   return *best;
 }
 
-}  // namespace
-
 const KernelTable& kernels() {
-  static const KernelTable& table = choose();
+  static const KernelTable& table = choose_kernels(decode(read_cpuid()), std::getenv("MICROTOME_ISA"));
   return table;
 }
 

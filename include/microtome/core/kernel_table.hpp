@@ -14,6 +14,10 @@ namespace microtome {
 /// names another; UsageError if it is unknown, not built in, or this CPU cannot run it.
 const KernelTable& kernels();
 
+/// How kernels() chooses: the best table that `cpu` can run, or the one named by `wanted` unless that is null
+/// or empty. Throws UsageError as kernels() does.
+const KernelTable& choose_kernels(const CpuFeatures& cpu, const char* wanted);
+
 /// Every table built in that this CPU can run, best last. Tests and benchmarks walk it.
 std::vector<const KernelTable*> runnable_tables();
 
