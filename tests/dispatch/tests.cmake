@@ -1,5 +1,4 @@
 # That every instruction set can be forced, that an unavailable one is an error, and that no instruction leaks.
-find_package(Python3 COMPONENTS Interpreter REQUIRED)
 
 add_test(NAME dispatch.leak_checker COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/leak_checker.py
   ${CMAKE_CXX_COMPILER} ${PROJECT_SOURCE_DIR}/scripts/check_isa_leaks.py)

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "../core/final_layer.hpp"
 #include "../core/os.hpp"
-#include "../kernels/probabilities_f32/args.hpp"
 #include "json.hpp"
 #include "safetensors.hpp"
 

@@ -3,9 +3,9 @@
 #pragma once
 #include <cstddef>
 
-namespace microtome {
+#include "../../core/final_layer.hpp"
 
-enum class FinalLayer { none, sigmoid, softmax };
+namespace microtome {
 
 /// out[c][x] = f(logits of pixel x)[c] for x in [0, width), c in [0, classes):
 ///   none     the logit itself
