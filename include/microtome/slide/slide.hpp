@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "../core/error.hpp"
+
 namespace microtome {
 
 /// One level of the pyramid. Level 0 is the finest.
@@ -15,7 +17,7 @@ struct SlideLevel {
   double downsample = 1.0;             ///< level-0 pixels per pixel of this level (mean of both axes)
   std::uint32_t tile_width = 0;        ///< storage tile (or strip) size, pixels
   std::uint32_t tile_height = 0;
-  std::string compression;             ///< "jpeg", "deflate", "none" ...
+  std::string compression;  ///< "jpeg", "deflate", "none" ...
 };
 
 /// Micrometres per level-0 pixel and where the number came from. x == 0: unknown.
@@ -72,8 +74,23 @@ class Slide {
   double objective_power_ = 0.0;
 };
 
-/// Opens any supported slide or image, recognised by content, never by extension (slide/registry.hpp).
-/// Throws InputError.
+/// Opens any supported slide or image, recognised by content, never by extension. Throws InputError.
+/// Include slide/registry.hpp to call it.
 std::unique_ptr<Slide> open_slide(const std::string& path);
+
+namespace detail {
+
+// Arguments of read_level(): a level that exists, and a rectangle whose arithmetic cannot overflow.
+inline void check_rectangle(int level, int levels, std::int64_t x, std::int64_t y, std::int64_t width,
+                            std::int64_t height) {
+  constexpr std::int64_t far = std::int64_t{1} << 40;
+  if (level < 0 || level >= levels)
+    throw UsageError("level",
+                     std::to_string(level) + ": the slide has levels 0 to " + std::to_string(levels - 1));
+  if (width < 0 || height < 0 || width > far || height > far || x < -far || x > far || y < -far || y > far)
+    throw UsageError("rectangle", "impossible position or size");
+}
+
+}  // namespace detail
 
 }  // namespace microtome
