@@ -4,7 +4,7 @@
 //   SSE2     2 px x 4 vec =  8 + 4 + 1 = 13     (no memory-operand broadcast, so one more temporary)
 //   AVX2     6 px x 2 vec = 12 + 2 + 1 = 15
 //   AVX-512 14 px x 1 vec = 14 + 1     = 15     (broadcasts are memory operands of the FMA)
-//   one vector of outputs (few classes): 12 px
+//   one vector of outputs (few classes): 8 px, enough independent chains for the FMA latency
 // Per input channel an AVX2 tile issues 12 FMA, 6 broadcasts and 2 loads: the two FMA ports are the limit.
 // 12 independent chains cover the FMA latency of 4-5 cycles at 2 per cycle.
 #pragma once
@@ -15,9 +15,10 @@ namespace microtome::MICROTOME_ISA {
 namespace {
 
 template <int NV>
-constexpr int conv_row_pixels = NV == 1       ? (kLanes == 16 ? 14 : 12)
-                                : 12 / NV > 3 ? 12 / NV
-                                              : 2;
+constexpr int kConvPixels = kLanes == 16 ? 14
+                            : NV == 1    ? 8
+                            : NV == 2    ? 6
+                                         : 2;
 
 template <int PX, int NV, int STRIDE>
 inline void conv_tile(const ConvRowArgs& a, int x) {
@@ -73,7 +74,7 @@ inline void conv_tile_of(int pixels, const ConvRowArgs& a, int x) {
 
 template <int NV, int STRIDE>
 inline void conv_row(const ConvRowArgs& a) {
-  constexpr int PX = conv_row_pixels<NV>;
+  constexpr int PX = kConvPixels<NV>;
   int x = 0;
   for (; a.width - x >= 2 * PX; x += PX) conv_tile<PX, NV, STRIDE>(a, x);
   // The rest, fewer than 2 PX pixels, as two tiles of about equal size: a tile of one or two pixels alone
@@ -85,10 +86,12 @@ inline void conv_row(const ConvRowArgs& a) {
 }
 
 inline void conv_row_f32(const ConvRowArgs& a) {
-  if (a.out_channels <= kLanes)
-    a.stride == 1 ? conv_row<1, 1>(a) : conv_row<1, 2>(a);
+  if (a.stride == 2)
+    conv_row<kVecs, 2>(a);
+  else if (a.out_channels <= kLanes)
+    conv_row<1, 1>(a);
   else
-    a.stride == 1 ? conv_row<kVecs, 1>(a) : conv_row<kVecs, 2>(a);
+    conv_row<kVecs, 1>(a);
 }
 
 }  // namespace

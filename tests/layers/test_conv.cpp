@@ -1,0 +1,204 @@
+// The fused convolution layer against a direct double-precision convolution, 2D and 3D: padding, strides,
+// concat of unfilled blocks, prologues that must not touch padding, resize on load, residual in place, thread
+// counts.
+#include <doctest.h>
+#include <microtome/layers/conv.hpp>
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <random>
+#include <vector>
+
+using namespace microtome;
+
+namespace {
+
+std::vector<float> noise(std::size_t n, std::uint32_t seed) {
+  std::mt19937 rng(seed);
+  std::vector<float> v(n);
+  for (float& f : v) f = static_cast<float>(rng() >> 8) / 8388608.0f - 1.0f;
+  return v;
+}
+
+// A tensor with its memory, filled from planar values.
+template <int Rank>
+struct Owned {
+  Owned(int channels, const Index<Rank>& size)
+      : memory(Tensor<float, Rank>::elements(channels, size) * sizeof(float)) {
+    view.data = memory.template as<float>();
+    view.channels = channels;
+    view.size = size;
+    std::fill(view.data, view.data + memory.size() / sizeof(float), 0.0f);
+  }
+  float& at(int c, Index<Rank> i) { return view.pixel(c / 16, i)[c % 16]; }
+  AlignedBuffer memory;
+  Tensor<float, Rank> view;
+};
+
+template <int Rank>
+void for_each_pixel(const Index<Rank>& size, const std::function<void(const Index<Rank>&)>& f) {
+  for_each_row<Rank>(Index<Rank>{}, size, [&](Index<Rank> at) {
+    for (at[Rank - 1] = 0; at[Rank - 1] < size[Rank - 1]; ++at[Rank - 1]) f(at);
+  });
+}
+
+template <int Rank>
+Owned<Rank> random_tensor(int channels, const Index<Rank>& size, std::uint32_t seed) {
+  Owned<Rank> t(channels, size);
+  const auto v = noise(static_cast<std::size_t>(channels * volume<Rank>(size)), seed);
+  std::size_t i = 0;
+  for (int c = 0; c < channels; ++c)
+    for_each_pixel<Rank>(size, [&](const Index<Rank>& at) { t.at(c, at) = v[i++]; });
+  return t;
+}
+
+Affine random_affine(int channels, std::uint32_t seed) {
+  return {noise(static_cast<std::size_t>(channels), seed),
+          noise(static_cast<std::size_t>(channels), seed + 1)};
+}
+
+double leaky(double v, double slope) {
+  return v < 0 ? v * slope : v;
+}
+
+// Direct convolution of `input(channel, position)`, a function that is only asked inside the input.
+template <int Rank>
+double direct(const std::function<double(int, const Index<Rank>&)>& input, const Index<Rank>& in_size,
+              int channels, const std::vector<float>& weight, int o, int kernel, int stride,
+              const Index<Rank>& at) {
+  double sum = 0;
+  Index<Rank> window{};
+  window.fill(kernel);
+  const std::int64_t columns = volume<Rank>(window);
+  for (int c = 0; c < channels; ++c) {
+    std::int64_t tap = 0;
+    for_each_pixel<Rank>(window, [&](const Index<Rank>& k) {
+      Index<Rank> from{};
+      bool inside = true;
+      for (int d = 0; d < Rank; ++d) {
+        from[d] = at[d] * stride - kernel / 2 + k[d];
+        inside = inside && from[d] >= 0 && from[d] < in_size[d];
+      }
+      if (inside)
+        sum += input(c, from) *
+               static_cast<double>(weight[static_cast<std::size_t>((o * channels + c) * columns + tap)]);
+      ++tap;
+    });
+  }
+  return sum;
+}
+
+template <int Rank>
+void check(const Index<Rank>& out_size, std::vector<int> in, int out, int kernel, int stride, bool norm,
+           bool residual, bool resize_first, int threads) {
+  Index<Rank> size = out_size;
+  for (auto& s : size) s *= stride;
+  int total = 0;
+  for (const int c : in) total += c;
+  Index<Rank> window{};
+  window.fill(kernel);
+  const auto weight = noise(static_cast<std::size_t>(out * total * volume<Rank>(window)), 11),
+             bias = noise(static_cast<std::size_t>(out), 12);
+  const Affine after = random_affine(out, 13);
+  const float slope = residual ? kNoActivation : kLeakySlope;
+  const Conv<float, Rank> conv(weight, bias, in, out, kernel, stride, after, slope);
+
+  std::vector<Owned<Rank>> inputs;
+  std::vector<Prologue> prologues;
+  std::vector<Affine> affines;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    Index<Rank> s = size;
+    if (resize_first && i == 0)
+      for (auto& v : s) v /= 2;
+    inputs.push_back(random_tensor<Rank>(in[i], s, 20 + static_cast<std::uint32_t>(i)));
+    affines.push_back(random_affine(in[i], 30 + static_cast<std::uint32_t>(i)));
+    prologues.push_back(norm ? Prologue(affines[i], kLeakySlope, in[i]) : Prologue());
+  }
+  std::vector<std::unique_ptr<RowSource<float, Rank>>> sources;
+  std::vector<const RowSource<float, Rank>*> list;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    if (resize_first && i == 0)
+      sources.push_back(std::make_unique<UpsampledSource<Rank>>(inputs[i].view, kLeakySlope));
+    else
+      sources.push_back(std::make_unique<TensorSource<Rank>>(inputs[i].view, &prologues[i]));
+    list.push_back(sources.back().get());
+  }
+  Owned<Rank> output = random_tensor<Rank>(out, out_size, 40),
+              before = random_tensor<Rank>(out, out_size, 40);
+  DefaultExecutor executor(threads);
+  std::vector<AlignedBuffer> scratch;
+  for (int w = 0; w < threads; ++w) scratch.emplace_back(conv.scratch_bytes(out_size, threads));
+  const RunContext ctx{&kernels(), &executor, &scratch};
+  conv.run(ctx, list, output.view, residual ? &output.view : nullptr);
+
+  const auto input = [&](int c, const Index<Rank>& at) -> double {
+    std::size_t i = 0;
+    for (; c >= in[i]; ++i) c -= in[i];
+    if (!(resize_first && i == 0)) {
+      const double v = inputs[i].at(c, at);
+      const std::size_t n = static_cast<std::size_t>(c);
+      return norm ? leaky(v * static_cast<double>(affines[i].scale[n]) +
+                              static_cast<double>(affines[i].shift[n]),
+                          0.01)
+                  : v;
+    }
+    double sum = 0;
+    for (int corner = 0; corner < 1 << Rank; ++corner) {
+      Index<Rank> from{};
+      double w = 1;
+      for (int d = 0; d < Rank; ++d) {
+        const std::int64_t n = inputs[0].view.size[d];
+        const double s = n == 1 ? 0.0 : static_cast<double>(at[d] * (n - 1)) / static_cast<double>(2 * n - 1);
+        const std::int64_t lo = static_cast<std::int64_t>(s);
+        const bool upper = ((corner >> d) & 1) != 0;
+        from[d] = upper ? std::min(lo + 1, n - 1) : lo;
+        w *= upper ? s - static_cast<double>(lo) : 1 - (s - static_cast<double>(lo));
+      }
+      sum += w * static_cast<double>(inputs[0].at(c, from));
+    }
+    return leaky(sum, 0.01);
+  };
+  double worst = 0;
+  for (int o = 0; o < out; ++o)
+    for_each_pixel<Rank>(out_size, [&](const Index<Rank>& at) {
+      const std::size_t n = static_cast<std::size_t>(o);
+      double v =
+          direct<Rank>(input, size, total, weight, o, kernel, stride, at) + static_cast<double>(bias[n]);
+      v = leaky(v * static_cast<double>(after.scale[n]) + static_cast<double>(after.shift[n]),
+                static_cast<double>(slope));
+      if (residual) v += static_cast<double>(before.at(o, at));
+      worst = std::max(worst, std::fabs(v - static_cast<double>(output.at(o, at))));
+    });
+  INFO("rank ", Rank, ", ", total, " -> ", out, ", kernel ", kernel, ", stride ", stride, ", norm ", norm,
+       ", resize ", resize_first);
+  CHECK(worst < 3e-5);
+}
+
+}  // namespace
+
+TEST_CASE("2D convolutions of every kind match a direct one") {
+  for (const int threads : {1, 3})
+    for (const bool norm : {false, true}) {
+      check<2>({7, 13}, {3}, 5, 3, 1, norm, false, false, threads);
+      check<2>({33, 40}, {17}, 33, 3, 1, norm, true, false, threads);
+      check<2>({5, 9}, {16}, 32, 3, 2, norm, false, false, threads);
+      check<2>({1, 1}, {8}, 4, 3, 1, norm, true, false, threads);
+      check<2>({6, 11}, {20}, 10, 1, 1, norm, false, false, threads);
+      check<2>({8, 12}, {5, 7}, 12, 3, 1, norm, true, false, threads);
+      check<2>({8, 12}, {5, 7}, 12, 3, 1, norm, false, true, threads);
+      check<2>({2, 2}, {16, 16}, 16, 3, 1, norm, false, true, threads);
+    }
+}
+
+TEST_CASE("tiles that split a large image change nothing") {
+  check<2>({70, 300}, {18}, 20, 3, 1, true, true, false, 2);
+}
+
+TEST_CASE("3D convolutions of every kind match a direct one") {
+  check<3>({3, 5, 7}, {3}, 5, 3, 1, true, false, false, 2);
+  check<3>({4, 3, 9}, {17}, 18, 3, 1, true, true, false, 1);
+  check<3>({3, 2, 5}, {6}, 12, 3, 2, true, false, false, 1);
+  check<3>({4, 6, 8}, {4, 4}, 8, 3, 1, true, false, true, 2);
+  check<3>({2, 4, 6}, {12}, 6, 1, 1, false, false, false, 1);
+}
