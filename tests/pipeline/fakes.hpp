@@ -91,7 +91,7 @@ inline microtome::PatchNetwork fake_network(int classes, microtome::FinalLayer f
     n.info.class_names.push_back("class" + std::to_string(c));
     n.info.class_colors.push_back(c == 0 && classes > 1 ? "" : "#ff0000");
   }
-  n.run_bytes = [](std::int64_t w, std::int64_t h) { return static_cast<std::size_t>(w * h * 64); };
+  n.run_bytes = [](std::int64_t w, std::int64_t h, int) { return static_cast<std::size_t>(w * h * 64); };
   n.open = [classes](microtome::Executor*) -> microtome::PatchFn {
     return [classes](const std::uint8_t* rgb, std::size_t row_stride, std::int64_t w, std::int64_t h,
                      float* out) {

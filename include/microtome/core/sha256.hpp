@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <vector>
+
+#include "os.hpp"
 
 namespace microtome {
 
@@ -85,5 +88,18 @@ class Sha256 {
   std::array<unsigned char, 64> block_{};
   std::uint64_t length_ = 0;  // bytes
 };
+
+/// The digest of a whole file. Throws InputError.
+inline std::string sha256_of_file(const std::string& path) {
+  const os::File file(path, os::File::Mode::read);
+  std::vector<unsigned char> block(std::size_t{1} << 20);
+  Sha256 digest;
+  for (std::uint64_t at = 0;;) {
+    const std::size_t n = file.read_some(at, block.data(), block.size());
+    if (n == 0) return digest.hex();
+    digest.update(block.data(), n);
+    at += n;
+  }
+}
 
 }  // namespace microtome

@@ -14,6 +14,7 @@ namespace microtome {
 struct MemoryNeeds {
   std::uint64_t fixed = 0;        ///< held once: weights, tissue mask, tile index, the program itself
   std::uint64_t per_session = 0;  ///< network scratch, patch buffers and slide reader of one patch in work
+  std::uint64_t inner_extra = 0;  ///< more for a session whose loops use all threads
   std::uint64_t per_block = 0;    ///< one mask tile's accumulator
   std::int64_t patches = 0;       ///< to run
   std::int64_t mask_tiles_across = 0, mask_tiles_down = 0;
@@ -58,12 +59,13 @@ inline MemoryPlan plan_memory(const MemoryNeeds& n, std::uint64_t budget) {
                             mebibytes(total(1)) + " is the least");
   std::int64_t sessions = std::max<std::int64_t>(1, std::min<std::int64_t>(n.threads, n.patches));
   while (total(static_cast<std::uint64_t>(sessions)) > plan.budget) --sessions;
-  if (2 * sessions <= n.threads) {
+  if (2 * sessions <= n.threads && total(1) + n.inner_extra <= plan.budget) {
     sessions = 1;
     plan.inner_threads = true;
   }
   plan.sessions = static_cast<int>(sessions);
-  const std::uint64_t used = n.fixed + static_cast<std::uint64_t>(sessions) * n.per_session;
+  const std::uint64_t used = n.fixed + static_cast<std::uint64_t>(sessions) * n.per_session +
+                             (plan.inner_threads ? n.inner_extra : 0);
   const std::int64_t all = n.mask_tiles_across * n.mask_tiles_down;
   plan.blocks = std::min(all, static_cast<std::int64_t>((plan.budget - used) / n.per_block));
   // A finished row of tiles leaves when the next row of patches has passed, hence one row more.

@@ -17,11 +17,12 @@ using PatchFn = std::function<void(const std::uint8_t* rgb, std::size_t row_stri
 /// A network that segment_to_sink() can run; anything that maps pixels to probabilities will do.
 struct PatchNetwork {
   ModelInfo info;
+  std::string sha256;            ///< of the weights file, hex; reported only
   std::size_t shared_bytes = 0;  ///< weights, held once
-  std::function<std::size_t(std::int64_t, std::int64_t)>
-      run_bytes;  ///< scratch of one PatchFn for width, height
+  /// Scratch of one PatchFn for patches of width x height whose loops run on `workers` workers.
+  std::function<std::size_t(std::int64_t width, std::int64_t height, int workers)> run_bytes;
   std::function<PatchFn(Executor*)>
-      open;  ///< a new PatchFn whose inner loops use the executor (nullptr: serial)
+      open;  ///< a new PatchFn whose loops run on the executor (nullptr: serial)
 };
 
 }  // namespace microtome

@@ -99,10 +99,10 @@ inline std::vector<bool> choose_patches(const PatchGrid& grid, const TissueMask*
 
 inline MemoryNeeds memory_needs(const PatchJob& job, std::uint64_t tissue_bytes, int threads) {
   constexpr std::uint64_t kProgram = 48u << 20;  // code, libraries, file index
-  constexpr std::uint64_t kReader = 24u << 20;   // decoder with its tile cache, tile being compressed
+  constexpr std::uint64_t kWorker = 8u << 20;    // decoder, stack, mask tile being compressed
   const std::int64_t side = job.grid.patch();
-  const auto area = static_cast<std::uint64_t>(side * side),
-             classes = static_cast<std::uint64_t>(job.network.info.classes);
+  const auto area = static_cast<std::uint64_t>(side * side);
+  const auto classes = static_cast<std::uint64_t>(job.network.info.classes);
   MemoryNeeds n;
   n.threads = threads;
   for (const bool run : job.chosen) n.patches += run;
@@ -110,10 +110,11 @@ inline MemoryNeeds memory_needs(const PatchJob& job, std::uint64_t tissue_bytes,
   n.mask_tiles_down = (job.y.size() + kMaskTile - 1) / kMaskTile;
   n.tile_rows_per_patch = job.y.first_mask(side) / kMaskTile + 2;
   n.per_block = Stitcher::accumulator_bytes(job.network.info.classes);
-  n.per_session =
-      job.network.run_bytes(side, side) + area * (3 + 4 * classes) + PlaneReader::kScratchBytes + kReader;
-  n.fixed = kProgram + job.network.shared_bytes + tissue_bytes + job.chosen.size() / 8 +
-            24 * static_cast<std::uint64_t>(n.mask_tiles_across * n.mask_tiles_down);
+  n.per_session = job.network.run_bytes(side, side, 1) + area * (3 + 4 * classes) +
+                  PlaneReader::kScratchBytes + job.slide.reader_bytes() + kWorker;
+  n.inner_extra = job.network.run_bytes(side, side, threads) - job.network.run_bytes(side, side, 1);
+  n.fixed = kProgram + job.network.shared_bytes + job.slide.shared_bytes() + tissue_bytes +
+            job.chosen.size() / 8 + 24 * static_cast<std::uint64_t>(n.mask_tiles_across * n.mask_tiles_down);
   return n;
 }
 

@@ -31,6 +31,7 @@ class ImageSlide final : public Slide {
   std::unique_ptr<SlideReader> open_reader(BadTile = BadTile::fail) const override {
     return std::make_unique<Reader>(image_);
   }
+  std::size_t shared_bytes() const override { return image_->pixels.size(); }
 
  private:
   class Reader final : public SlideReader {

@@ -64,6 +64,10 @@ class Slide {
   void set_pixel_size(PixelSize p) { pixel_size_ = std::move(p); }
   double objective_power() const { return objective_power_; }  ///< 0 when unknown
 
+  /// Upper bounds for planning memory: bytes held by the slide itself, and by each reader.
+  virtual std::size_t shared_bytes() const { return 0; }
+  virtual std::size_t reader_bytes() const { return 0; }
+
   /// A reader for one thread. Throws InputError if the file cannot be opened again.
   virtual std::unique_ptr<SlideReader> open_reader(BadTile policy = BadTile::fail) const = 0;
 

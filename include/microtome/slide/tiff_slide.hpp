@@ -60,8 +60,12 @@ class TiffReader final : public SlideReader {
       : pyramid_(std::move(pyramid)),
         policy_(policy),
         decoder_(pyramid_->file),
-        // Strips span the slide, so a patch touches many: 64 MiB keep those of a patch row of a usual width.
-        cache_(std::size_t{pyramid_->levels.front().tiled ? 16u : 64u} << 20) {}
+        cache_(cache_bytes(*pyramid_)) {}
+
+  // Strips span the slide, so a patch touches many: 64 MiB keep those of a patch row of a usual width.
+  static std::size_t cache_bytes(const TiffPyramid& p) {
+    return std::size_t{p.levels.front().tiled ? 16u : 64u} << 20;
+  }
 
   void read_level(int level, std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height,
                   std::uint8_t* rgb, std::size_t row_stride) override {
@@ -181,6 +185,19 @@ class TiffSlide final : public Slide {
 
   std::unique_ptr<SlideReader> open_reader(BadTile policy = BadTile::fail) const override {
     return std::make_unique<tiff::TiffReader>(pyramid_, policy);
+  }
+
+  std::size_t shared_bytes() const override {
+    std::size_t n = 0;
+    for (const tiff::TiffLevel& v : pyramid_->levels)
+      n += 16 * v.offsets.size();  // place and length of each tile
+    return n;
+  }
+  // The tile being decoded and the newest one in the cache may be of any size.
+  std::size_t reader_bytes() const override {
+    std::size_t tile = 0;
+    for (const SlideLevel& l : levels_) tile = std::max(tile, std::size_t{3} * l.tile_width * l.tile_height);
+    return tiff::TiffReader::cache_bytes(*pyramid_) + 2 * tile;
   }
 
  private:

@@ -1,0 +1,93 @@
+// One slide to its folder of results: mask.tif, overlay.png, summary.json.
+#pragma once
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "../core/os.hpp"
+#include "../core/sha256.hpp"
+#include "../models/model.hpp"
+#include "network.hpp"
+#include "pyramid_writer.hpp"
+#include "segment.hpp"
+#include "summary.hpp"
+
+namespace microtome {
+
+/// The model as segment_slide() runs it; hashes the weights file.
+inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model) {
+  PatchNetwork n;
+  n.info = model->info();
+  n.sha256 = sha256_of_file(n.info.path);
+  n.shared_bytes = model->weight_bytes();
+  n.run_bytes = [model](std::int64_t w, std::int64_t h, int workers) {
+    return Session::planned_bytes(*model, w, h, workers);
+  };
+  n.open = [model](Executor* executor) -> PatchFn {
+    auto session = std::make_shared<Session>(model, executor);
+    return [session](const std::uint8_t* rgb, std::size_t row_stride, std::int64_t w, std::int64_t h,
+                     float* out) { session->run(rgb, row_stride, w, h, out); };
+  };
+  return n;
+}
+
+/// Whether `folder` holds the results of a finished run.
+inline bool is_finished(const std::string& folder) {
+  return os::exists(folder + "/summary.json");
+}
+
+/// Segments `slide` into `folder` (created): mask.tif, overlay.png and, last, summary.json. Files appear
+/// complete or not at all, and those of an earlier run stay until new ones are ready. `open_seconds` is the
+/// time the caller spent opening slide and model, for the report. Throws InputError, UsageError,
+/// ResourceError, Cancelled.
+inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& network, const std::string& folder,
+                                   SegmentOptions options = {}, const ProgressFn& progress = {},
+                                   double open_seconds = 0.0) {
+  const double start = os::now();
+  const ModelInfo& model = network.info;
+  const Plane plane = choose_plane(slide, {options.mpp, options.level, model.spacing_um_px});
+  os::make_directories(folder);
+  options.spill_path = folder + "/.spill";
+
+  MaskPyramidOptions mask;
+  mask.width = MaskAxis{slide.width(), plane.width, plane.mask_downsample}.size();
+  mask.height = MaskAxis{slide.height(), plane.height, plane.mask_downsample}.size();
+  mask.tile = kMaskTile;
+  mask.mpp_x = slide.pixel_size().x * static_cast<double>(plane.mask_downsample);
+  mask.mpp_y = slide.pixel_size().y * static_cast<double>(plane.mask_downsample);
+  std::vector<std::string> names;
+  for (const Label& l : make_labels(model)) {
+    names.push_back(l.name);
+    mask.colors.push_back(l.color);
+  }
+  mask.description = describe_classes(names);
+  mask.software = "microtome " MICROTOME_VERSION;
+  MaskPyramidWriter writer(folder + "/mask.tif", mask);
+  SegmentResult result = segment_to_sink(
+      slide, network, options,
+      [&](std::int64_t tx, std::int64_t ty, const std::uint8_t* labels) {
+        writer.write_tile(tx, ty, labels);
+      },
+      progress);
+  const double finish = os::now();
+  os::remove_file(folder + "/summary.json");  // no longer true once mask.tif is replaced
+  writer.finish(options.executor);
+  result.seconds.write += os::now() - finish;
+
+  result.seconds.open = open_seconds;
+  result.seconds.total = os::now() - start + open_seconds;
+  const std::string summary = folder + "/summary.json", part = os::part_path(summary);
+  try {
+    const std::string text = summary_json(slide, network, result, active_isa(), os::peak_memory());
+    os::File file(part, os::File::Mode::create);
+    file.write(0, text.data(), text.size());
+    file.sync();
+    os::rename_file(part, summary);
+  } catch (...) {
+    os::remove_file(part);
+    throw;
+  }
+  return result;
+}
+
+}  // namespace microtome

@@ -1,0 +1,129 @@
+// microtome segment: slides in, a folder of results for each out.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "args.hpp"
+#include "microtome/pipeline/segment_slide.hpp"
+#include "microtome/slide/registry.hpp"
+
+namespace microtome::tools {
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// The first signal asks the run to stop after the patches in work; a second one ends the program at once.
+class SignalGuard {
+ public:
+  SignalGuard() {
+    interrupted = 0;
+    for (std::size_t i = 0; i < 2; ++i) {
+      struct sigaction act {};
+      act.sa_handler = [](int signal) { interrupted = signal; };
+      act.sa_flags = static_cast<int>(SA_RESETHAND);
+      sigaction(kSignals[i], &act, &before_[i]);
+    }
+  }
+  ~SignalGuard() {
+    for (std::size_t i = 0; i < 2; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  }
+
+ private:
+  static constexpr int kSignals[2] = {SIGINT, SIGTERM};
+  struct sigaction before_[2];
+};
+
+// "dir/a.svs" -> "a".
+std::string stem(const std::string& path) {
+  const std::string name = file_name(path);
+  const std::size_t dot = name.find_last_of('.');
+  return dot == 0 || dot == std::string::npos ? name : name.substr(0, dot);
+}
+
+// The folder of each slide; two slides must not share one.
+std::map<std::string, std::string> result_folders(const SegmentArgs& args) {
+  std::map<std::string, std::string> folder_of, taken_by;
+  for (const std::string& slide : args.slides) {
+    const std::string name = stem(slide);
+    if (name.empty() || name == "." || name == "..")
+      throw UsageError("slides", "'" + slide + "' does not name a file");
+    const std::string folder = args.output + "/" + name;
+    const auto [other, first] = taken_by.emplace(folder, slide);
+    if (!first)
+      throw UsageError("slides", "'" + other->second + "' and '" + slide + "' would both write to " + folder);
+    folder_of[slide] = folder;
+  }
+  return folder_of;
+}
+
+void segment_one(const SegmentArgs& args, const std::string& path, const std::string& folder,
+                 const PatchNetwork& network, double load_seconds) {
+  const double start = os::now();
+  const std::unique_ptr<Slide> slide = open_slide(path);
+  if (args.slide_mpp > 0.0) slide->set_pixel_size({args.slide_mpp, args.slide_mpp, "--slide-mpp"});
+  SegmentOptions options;
+  options.mpp = args.mpp;
+  options.level = args.level;
+  options.patch = args.patch;
+  options.stride = args.stride;
+  options.find_tissue = args.tissue == "auto";
+  options.max_memory = args.max_memory;
+  options.threads = args.threads;
+  const auto progress = [](const Progress&) { return interrupted == 0; };
+  const SegmentResult r =
+      segment_slide(*slide, network, folder, options, progress, os::now() - start + load_seconds);
+  for (const std::string& w : r.warnings)
+    std::fprintf(stderr, "microtome: %s: warning: %s\n", path.c_str(), w.c_str());
+  if (args.quiet) return;
+  std::printf("%s: %s, %lld of %lld patches in %.1f s, peak memory %s\n", path.c_str(),
+              (folder + "/mask.tif").c_str(), static_cast<long long>(r.patches_run),
+              static_cast<long long>(r.patches_run + r.patches_skipped), r.seconds.total,
+              mebibytes(os::peak_memory()).c_str());
+  const double mm2 = r.mask_mpp_x * r.mask_mpp_y * 1e-6;
+  for (std::size_t l = 1; l < r.labels.size(); ++l)
+    if (mm2 > 0.0)
+      std::printf("  %s: %.4g mm2\n", r.labels[l].name.c_str(), static_cast<double>(r.label_pixels[l]) * mm2);
+    else
+      std::printf("  %s: %llu mask pixels\n", r.labels[l].name.c_str(),
+                  static_cast<unsigned long long>(r.label_pixels[l]));
+}
+
+}  // namespace
+
+int run_segment(const SegmentArgs& args) {
+  if (args.tissue != "auto" && args.tissue != "none") throw UsageError("--tissue", "auto or none expected");
+  const std::map<std::string, std::string> folders = result_folders(args);
+  const SignalGuard signals;
+  const double start = os::now();
+  const PatchNetwork network = make_patch_network(load_model(args.model));
+  const double load_seconds = os::now() - start;
+
+  int failed = 0;
+  for (const std::string& slide : args.slides) {
+    const std::string& folder = folders.at(slide);
+    try {
+      if (is_finished(folder) && !args.overwrite) {
+        std::printf("%s: finished earlier, left alone (%s); --overwrite runs it again\n", slide.c_str(),
+                    folder.c_str());
+        continue;
+      }
+      segment_one(args, slide, folder, network, load_seconds);
+    } catch (const Cancelled&) {
+      std::fprintf(stderr, "microtome: %s: interrupted\n", slide.c_str());
+      return 128 + interrupted;
+    } catch (const std::exception& e) {
+      if (args.slides.size() == 1) throw;
+      const bool memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
+      std::fprintf(stderr, "microtome: %s\n", memory ? (slide + ": out of memory").c_str() : e.what());
+      ++failed;
+    }
+  }
+  if (failed > 0) std::fprintf(stderr, "microtome: %d of %zu slides failed\n", failed, args.slides.size());
+  return failed > 0 ? 1 : 0;
+}
+
+}  // namespace microtome::tools
