@@ -215,10 +215,10 @@ class TiffFile {
     return number(d, tag, 0);
   }
 
-  /// A RATIONAL, FLOAT or DOUBLE tag; nothing when absent, of another type or divided by zero.
+  /// A RATIONAL, FLOAT or DOUBLE tag; nothing when absent, damaged, of another type or divided by zero.
   std::optional<double> real(const Directory& d, Tag tag) const {
     const Entry* e = d.find(tag);
-    if (!e || e->count < 1) return std::nullopt;
+    if (!e || e->count < 1 || !fits(*e, 1)) return std::nullopt;
     if (e->type == 5) {
       const auto bytes = raw(d, *e, 1);
       const std::uint64_t denominator = decode(bytes.data() + 4, 4);
@@ -240,11 +240,13 @@ class TiffFile {
     return std::nullopt;
   }
 
-  /// Up to `limit` bytes of a text tag, cut at the first zero byte; "" when absent or not text.
+  /// Up to `limit` bytes of a text tag, cut at the first zero byte; "" when absent, damaged or not text.
   std::string text(const Directory& d, Tag tag, std::uint64_t limit) const {
     const Entry* e = d.find(tag);
     if (!e || (e->type != 2 && e->type != 1 && e->type != 7)) return "";  // ASCII BYTE UNDEFINED
-    const auto bytes = raw(d, *e, e->count < limit ? e->count : limit);
+    const std::uint64_t n = e->count < limit ? e->count : limit;
+    if (!fits(*e, n)) return "";
+    const auto bytes = raw(d, *e, n);
     const std::string s(bytes.begin(), bytes.end());
     return s.substr(0, s.find('\0'));
   }
@@ -256,13 +258,17 @@ class TiffFile {
     return v;
   }
 
+  bool fits(const Entry& e, std::uint64_t n) const {
+    const std::uint64_t size = type_size(e.type);
+    return size != 0 && e.where <= size_ && n <= (size_ - e.where) / size;
+  }
+
   // The bytes of the first n values of an entry, n <= e.count.
   std::vector<unsigned char> raw(const Directory& d, const Entry& e, std::uint64_t n) const {
-    const std::uint64_t size = type_size(e.type);
-    if (size == 0 || e.where > size_ || n > (size_ - e.where) / size)
+    if (!fits(e, n))
       fail(d.name, std::string(tag_name(static_cast<Tag>(e.tag))) + ": " + std::to_string(e.count) +
                        " values at offset " + std::to_string(e.where) + " do not fit in the file");
-    std::vector<unsigned char> bytes(static_cast<std::size_t>(n * size));
+    std::vector<unsigned char> bytes(static_cast<std::size_t>(n * type_size(e.type)));
     file_.read(e.where, bytes.data(), bytes.size());
     return bytes;
   }

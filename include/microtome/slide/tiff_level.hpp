@@ -239,8 +239,10 @@ inline void read_tiles(const TiffFile& f, const Directory& d, TiffLevel& v) {
                          std::to_string(expected) + " expected");
     return f.numbers(d, tag, expected);
   };
-  v.offsets = load(v.tiled ? kTileOffsets : kStripOffsets);
-  v.byte_counts = load(v.tiled ? kTileByteCounts : kStripByteCounts);
+  // Some old writers store the places of tiles under the tags of strips.
+  const bool tile_tags = v.tiled && (d.has(kTileOffsets) || !d.has(kStripOffsets));
+  v.offsets = load(tile_tags ? kTileOffsets : kStripOffsets);
+  v.byte_counts = load(tile_tags ? kTileByteCounts : kStripByteCounts);
 
   const std::string kind = v.tiled ? "tile " : "strip ";
   for (std::size_t i = 0; i < v.offsets.size(); ++i) {

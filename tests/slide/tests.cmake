@@ -1,0 +1,8 @@
+# Pixels of the whole program against other readers, on external data.
+if(TARGET microtome_program)
+  foreach(reference manifest openslide)
+    add_test(NAME slide.pixels_${reference} COMMAND Python3::Interpreter
+      ${CMAKE_CURRENT_LIST_DIR}/compare_pixels.py $<TARGET_FILE:microtome_program> ${reference})
+    set_tests_properties(slide.pixels_${reference} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
+  endforeach()
+endif()
