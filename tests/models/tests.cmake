@@ -1,0 +1,7 @@
+# model_run: one model on one input, for the comparisons with PyTorch.
+add_executable(model_run models/model_run.cpp)
+target_link_libraries(model_run PRIVATE microtome::dispatch microtome_warnings)
+
+add_test(NAME models.compare_torch
+         COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/compare_torch.py $<TARGET_FILE:model_run>)
+set_tests_properties(models.compare_torch PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
