@@ -8,7 +8,7 @@ from torch.nn import functional as F
 def predict(net, image):
     """Class map [H,W] of an RGB image uint8 [H,W,3]: padded to a multiple of 16 by reflection, cropped back."""
     height, width = image.shape[:2]
-    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
+    x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255.0
     x = F.pad(x, (0, -width % 16, 0, -height % 16), mode="reflect")
     with torch.inference_mode():
         return net.logits(x)[0, :, :height, :width].argmax(0).numpy()
