@@ -21,7 +21,7 @@ LAYERS = {
     "io": {"core", "io"},
     "slide": {"core", "io", "slide"},
     "models": {"core", "io", "layers", "models"},
-    "pipeline": {"core", "io", "layers", "models", "slide", "pipeline"},
+    "pipeline": {"core", "io", "layers", "models", "slide", "pipeline", "version.hpp"},
     "microtome.hpp": {"core", "io", "layers", "models", "version.hpp"},
     "version.hpp": set(),
 }

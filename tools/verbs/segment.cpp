@@ -10,6 +10,7 @@
 #include "args.hpp"
 #include "microtome/pipeline/segment_slide.hpp"
 #include "microtome/slide/registry.hpp"
+#include "progress.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -73,9 +74,15 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
   options.find_tissue = args.tissue == "auto";
   options.max_memory = args.max_memory;
   options.threads = args.threads;
-  const auto progress = [](const Progress&) { return interrupted == 0; };
-  const SegmentResult r =
-      segment_slide(*slide, network, folder, options, progress, os::now() - start + load_seconds);
+  SegmentResult r;
+  {
+    ProgressBar bar(path, args.quiet);
+    const auto progress = [&](const Progress& p) {
+      bar.update(p);
+      return interrupted == 0;
+    };
+    r = segment_slide(*slide, network, folder, options, progress, os::now() - start + load_seconds);
+  }
   for (const std::string& w : r.warnings)
     std::fprintf(stderr, "microtome: %s: warning: %s\n", path.c_str(), w.c_str());
   if (args.quiet) return;
