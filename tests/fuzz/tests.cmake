@@ -1,0 +1,36 @@
+# Fuzz targets. ctest replays seeds, external files and a fixed set of mutations with any compiler; the preset
+# `fuzz` (clang) links the same targets with libFuzzer: build-fuzz/tests/fuzz_<target> [CORPUS FOLDER].
+option(MICROTOME_FUZZ "Build the libFuzzer programs (clang only)" OFF)
+
+function(microtome_fuzz name mutations)
+  add_executable(replay_${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_${name}.cpp
+                                ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/replay.cpp)
+  target_link_libraries(replay_${name} PRIVATE microtome::dispatch microtome::slide microtome_warnings)
+  if(NOT MICROTOME_SANITIZE)
+    target_compile_definitions(replay_${name} PRIVATE MICROTOME_FUZZ_LIMIT_MEMORY)
+  endif()
+  list(TRANSFORM ARGN PREPEND "--test-data;" OUTPUT_VARIABLE data)
+  add_test(NAME fuzz.${name} COMMAND replay_${name} --mutations ${mutations} ${data})
+  set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 600)
+  if(NOT TARGET tests_fuzz)
+    add_custom_target(tests_fuzz)
+  endif()
+  add_dependencies(tests_fuzz replay_${name})
+
+  if(MICROTOME_FUZZ)
+    add_executable(fuzz_${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_${name}.cpp)
+    target_link_libraries(fuzz_${name} PRIVATE microtome::dispatch microtome::slide microtome_warnings)
+    target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(tests_fuzz fuzz_${name})
+    set(seeds ${CMAKE_CURRENT_BINARY_DIR}/fuzz-seeds/${name})
+    add_test(NAME fuzz.${name}_seeds COMMAND replay_${name} --write-seeds ${seeds})
+    add_test(NAME fuzz.${name}_libfuzzer COMMAND fuzz_${name} -max_total_time=60 -timeout=20 -rss_limit_mb=2048 ${seeds})
+    set_tests_properties(fuzz.${name}_seeds PROPERTIES FIXTURES_SETUP fuzz_${name})
+    set_tests_properties(fuzz.${name}_libfuzzer PROPERTIES FIXTURES_REQUIRED fuzz_${name} LABELS full TIMEOUT 300)
+  endif()
+endfunction()
+
+microtome_fuzz(json 20000)
+microtome_fuzz(safetensors 20000)
+microtome_fuzz(slide 3000 tiff_malformed tiff_valid)
