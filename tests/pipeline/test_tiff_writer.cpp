@@ -48,11 +48,6 @@ class FileSizeLimit {
 
 }  // namespace
 
-TEST_CASE("part names are hidden files beside the target") {
-  CHECK(part_path("a/b/mask.tif") == "a/b/.mask.tif.part");
-  CHECK(part_path("mask.tif") == ".mask.tif.part");
-}
-
 TEST_CASE("libtiff reads back tiles, shared tiles and several directories") {
   const microtome_test::TempDir dir;
   const std::string path = dir / "t.tif";
@@ -67,11 +62,11 @@ TEST_CASE("libtiff reads back tiles, shared tiles and several directories") {
     d1.tiles = {first};
     d2.tiles = {second, first};
     CHECK_FALSE(os::exists(path));
-    CHECK(os::exists(part_path(path)));
+    CHECK(os::exists(os::part_path(path)));
     w.finish({d0, d1, d2});
   }
   CHECK(os::exists(path));
-  CHECK_FALSE(os::exists(part_path(path)));
+  CHECK_FALSE(os::exists(os::part_path(path)));
   TIFF* t = TIFFOpen(path.c_str(), "r");
   REQUIRE(t);
   REQUIRE(TIFFNumberOfDirectories(t) == 3);
@@ -99,7 +94,7 @@ TEST_CASE("an abandoned writer leaves nothing and keeps the old file") {
     TiffWriter w(path);
     w.append("x", 1);
   }
-  CHECK_FALSE(os::exists(part_path(path)));
+  CHECK_FALSE(os::exists(os::part_path(path)));
   std::string text;
   std::ifstream(path) >> text;
   CHECK(text == "old");
@@ -119,8 +114,8 @@ TEST_CASE("a full disk is one error that names the file, and leaves nothing") {
       message = e.what();
     }
   }
-  CHECK(message.find(part_path(path)) != std::string::npos);
+  CHECK(message.find(os::part_path(path)) != std::string::npos);
   CHECK_FALSE(os::exists(path));
-  CHECK_FALSE(os::exists(part_path(path)));
+  CHECK_FALSE(os::exists(os::part_path(path)));
   CHECK_THROWS_AS(TiffWriter("/nonexistent/folder/t.tif"), ResourceError);
 }

@@ -59,9 +59,11 @@ class MaskPyramidWriter {
       levels_.push_back(std::move(l));
       if (w <= kTop && h <= kTop) break;
     }
-    spool_ = os::File(part_path(path), os::File::Mode::temporary);
+    spool_ = os::File(os::part_path(path), os::File::Mode::temporary);
   }
 
+  std::int64_t width() const { return opt_.width; }
+  std::int64_t height() const { return opt_.height; }
   std::int64_t tile() const { return opt_.tile; }
   std::int64_t tiles_across() const { return levels_[0].across; }
   std::int64_t tiles_down() const { return levels_[0].down; }

@@ -14,14 +14,6 @@
 
 namespace microtome {
 
-/// The name an unfinished file carries: "dir/mask.tif" -> "dir/.mask.tif.part", so that it sits on the same
-/// file system (atomic rename) and no viewer or glob picks it up.
-inline std::string part_path(const std::string& path) {
-  const std::size_t slash = path.find_last_of('/');
-  const std::size_t base = slash == std::string::npos ? 0 : slash + 1;
-  return path.substr(0, base) + "." + path.substr(base) + ".part";
-}
-
 /// Where a stored tile lies in the file. Several tiles may share one place.
 struct TileRef {
   std::uint64_t offset = 0;
@@ -88,12 +80,12 @@ class TiffDirectory {
   std::vector<Field> fields_;
 };
 
-/// Writes `path` as a BigTIFF. Until finish() the data are in part_path(path), which the destructor removes.
-/// Every method throws ResourceError naming the part file (full disk, missing folder).
+/// Writes `path` as a BigTIFF. Until finish() the data are in os::part_path(path), which the destructor
+/// removes. Every method throws ResourceError naming the part file (full disk, missing folder).
 class TiffWriter {
  public:
   explicit TiffWriter(std::string path)
-      : path_(std::move(path)), part_(part_path(path_)), file_(part_, os::File::Mode::create) {
+      : path_(std::move(path)), part_(os::part_path(path_)), file_(part_, os::File::Mode::create) {
     unfinished_ = true;
     try {
       write_header(0);
