@@ -145,7 +145,7 @@ TEST_CASE("pixel size from the resolution tags") {
   CHECK(pixel_size(dir, 50800, 0).x == doctest::Approx(0.5));  // no unit: inch
   CHECK_FALSE(pixel_size(dir, 40000, RESUNIT_NONE).known());
   CHECK_FALSE(pixel_size(dir, 0, 0).known());
-  CHECK(pixel_size(dir, 0, 0).source == "unknown: the file does not state it");
+  CHECK(pixel_size(dir, 0, 0).source == "the file does not state it");
   const microtome::PixelSize screen = pixel_size(dir, 72, RESUNIT_INCH);
   CHECK_FALSE(screen.known());
   CHECK(screen.source.find("352.7") != std::string::npos);

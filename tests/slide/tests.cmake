@@ -6,3 +6,6 @@ if(TARGET microtome_program)
     set_tests_properties(slide.pixels_${reference} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
   endforeach()
 endif()
+
+target_sources(test_slide_region PRIVATE ${PROJECT_SOURCE_DIR}/tools/verbs/region.cpp)
+target_include_directories(test_slide_region PRIVATE ${PROJECT_SOURCE_DIR}/tools)

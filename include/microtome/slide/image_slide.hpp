@@ -25,7 +25,7 @@ class ImageSlide final : public Slide {
     level.tile_height = static_cast<std::uint32_t>(image_->height);
     level.compression = format;
     levels_.push_back(level);
-    pixel_size_.source = "unknown: " + format + " files do not state it";
+    pixel_size_.source = format + " files do not state it";
   }
 
   std::unique_ptr<SlideReader> open_reader(BadTile = BadTile::fail) const override {

@@ -121,7 +121,6 @@ class TiffDecoder {
         TIFFReadFromUserBuffer(tiff_.get(), static_cast<std::uint32_t>(index), stored_.data(),
                                static_cast<tmsize_t>(stored_.size()), to, static_cast<tmsize_t>(bytes));
     if (!ok) fail(v, index, session_.error.empty() ? "cannot be decoded" : session_.error);
-    // libjpeg fills what a damaged stream lacks with grey and only warns.
     if (!session_.jpeg_warning.empty()) fail(v, index, session_.jpeg_warning);
   }
 
@@ -228,12 +227,15 @@ class TiffDecoder {
     if (s.error.empty()) s.error = format(text, arguments);
     return 1;  // handled: do not call the global handler, which prints
   }
+  // libjpeg and libtiff fill what a damaged or too small JPEG lacks and only warn.
   static int on_warning(TIFF*, void* user, const char* module, const char* text, std::va_list arguments) {
     Session& s = *static_cast<Session*>(user);
-    if (!module || std::strcmp(module, "JPEGLib") != 0 || !s.jpeg_warning.empty()) return 1;
     const std::string message = format(text, arguments);
+    const bool from_jpeg = module && std::strcmp(module, "JPEGLib") == 0;
     // Stray bytes between markers cost no pixel.
-    if (message.find("extraneous bytes") == std::string::npos) s.jpeg_warning = message;
+    if (from_jpeg ? message.find("extraneous bytes") == std::string::npos
+                  : message.rfind("Improper JPEG", 0) == 0)
+      s.jpeg_warning = message;
     return 1;
   }
 

@@ -81,7 +81,7 @@ inline PixelSize find_pixel_size(const TiffFile& f, const Directory& d, const st
     if (x >= 0.05 && x <= 20.0 && y >= 0.05 && y <= 20.0) {
       size = {x, y, source};
     } else if (size.source.empty()) {
-      size.source = "unknown: " + source + " gives " + std::to_string(x) + " um, outside 0.05 to 20 um";
+      size.source = source + " gives " + std::to_string(x) + " um, outside 0.05 to 20 um";
     }
   };
   if (aperio) {
@@ -94,7 +94,7 @@ inline PixelSize find_pixel_size(const TiffFile& f, const Directory& d, const st
   const double rx = f.real(d, kXResolution).value_or(0.0), ry = f.real(d, kYResolution).value_or(0.0);
   if (rx > 0.0 && per_unit > 0.0)
     accept(per_unit / rx, ry > 0.0 ? per_unit / ry : 0.0, "TIFF resolution tags");
-  if (size.source.empty()) size.source = "unknown: the file does not state it";
+  if (size.source.empty()) size.source = "the file does not state it";
   return size;
 }
 
