@@ -146,6 +146,9 @@ int run(int argc, char** argv) {
   y->footer("Example:\n  microtome synth -o demo.tif --width 8192 --height 6144 --tissue 0.6 --seed 7");
   y->callback([&] { code = run_synth(synth); });
 
+  const auto is_verb = [&](const CLI::App* verb) { return verb->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_verb).empty())
+    throw microtome::UsageError("", "'" + std::string(argv[1]) + "' is not a verb; see microtome --help");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& err) {

@@ -102,8 +102,12 @@ inline void remove_file(const std::string& path) noexcept {
 }
 
 /// The name an unfinished file carries: "dir/mask.tif" -> "dir/.mask.tif.part", so that it sits on the same
-/// file system (atomic rename) and no viewer or glob picks it up.
+/// file system (atomic rename) and no viewer or glob picks it up. Throws ResourceError if `path` is something
+/// else than a file: the rename would replace a device or a pipe.
 inline std::string part_path(const std::string& path) {
+  struct stat s {};
+  if (stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode))
+    throw ResourceError(path, "", "exists and is not a regular file");
   const std::size_t slash = path.find_last_of('/');
   const std::size_t base = slash == std::string::npos ? 0 : slash + 1;
   return path.substr(0, base) + "." + path.substr(base) + ".part";
