@@ -8,6 +8,7 @@
 #include "../core/sha256.hpp"
 #include "../models/model.hpp"
 #include "network.hpp"
+#include "overlay.hpp"
 #include "pyramid_writer.hpp"
 #include "segment.hpp"
 #include "summary.hpp"
@@ -49,6 +50,9 @@ inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& netwo
   os::make_directories(folder);
   options.spill_path = folder + "/.spill";
 
+  DefaultExecutor own(options.threads > 0 ? options.threads : os::cpu_count());
+  Executor& executor = options.executor ? *options.executor : own;
+
   MaskPyramidOptions mask;
   mask.width = MaskAxis{slide.width(), plane.width, plane.mask_downsample}.size();
   mask.height = MaskAxis{slide.height(), plane.height, plane.mask_downsample}.size();
@@ -71,8 +75,13 @@ inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& netwo
       progress);
   const double finish = os::now();
   os::remove_file(folder + "/summary.json");  // no longer true once mask.tif is replaced
-  writer.finish(options.executor);
-  result.seconds.write += os::now() - finish;
+  writer.finish(&executor);
+  const double drawing = os::now();
+  result.seconds.write += drawing - finish;
+  report(progress, "overlay", 0, 1);
+  write_overlay(folder + "/overlay.png", slide, folder + "/mask.tif", mask.colors, &executor);
+  result.seconds.overlay = os::now() - drawing;
+  report(progress, "overlay", 1, 1);
 
   result.seconds.open = open_seconds;
   result.seconds.total = os::now() - start + open_seconds;
