@@ -9,15 +9,13 @@ import sys
 import tempfile
 
 CLEAN = """
-#include <immintrin.h>
+typedef float Vec __attribute__((vector_size(32)));
 namespace microtome::avx2 { namespace {
-__attribute__((noinline)) void add(float* to, const float* from) {
-  _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), _mm256_loadu_ps(from)));
-}
+__attribute__((noinline)) void add(Vec* to, const Vec* from) { *to += *from; }
 } }
 extern "C" {
-extern void (*const microtome_kernels_avx2)(float*, const float*);
-void (*const microtome_kernels_avx2)(float*, const float*) = &microtome::avx2::add;
+extern void (*const microtome_kernels_avx2)(Vec*, const Vec*);
+void (*const microtome_kernels_avx2)(Vec*, const Vec*) = &microtome::avx2::add;
 }
 """
 AVX2 = ["-mavx2"]
@@ -25,8 +23,8 @@ AVX2 = ["-mavx2"]
 MUTANTS = {
     "nothing": (CLEAN, AVX2, "avx2", None),
     "inline function shared with other files": (
-        CLEAN + "inline float* shared(float* p) { _mm256_storeu_ps(p, _mm256_setzero_ps()); return p; }"
-        "namespace { [[gnu::used]] float* user(float* p) { return shared(p); } }",
+        CLEAN + "inline Vec* shared(Vec* p) { *p += *p; return p; }"
+        "namespace { [[gnu::used]] Vec* user(Vec* p) { return shared(p); } }",
         AVX2 + ["-fno-inline"], "avx2", "weak symbol shared"),
     "C++ library container": (
         "#include <vector>\n" + CLEAN + "namespace microtome::avx2 { namespace {"
@@ -41,20 +39,17 @@ MUTANTS = {
         "asm volatile(\"vaddps %zmm1,%zmm2,%zmm17\"); } } }",
         AVX2, "avx2", "evex instructions in avx2 function"),
     "AVX in a baseline function of a program": (
-        "#include <immintrin.h>\n__attribute__((target(\"avx\"), noinline)) void clear(float* p)"
-        "{ _mm256_storeu_ps(p, _mm256_setzero_ps()); } int main(int n, char**) {"
-        "float a[8]; if (n > 99) clear(a); return n > 99 ? int(a[0]) : 0; }",
+        "__attribute__((noinline)) void clear() { asm volatile(\"vxorps %ymm1,%ymm2,%ymm7\"); }"
+        "int main(int n, char**) { if (n > 99) clear(); }",
         [], None, "vex instructions in baseline function clear"),
     "SSE4.1 in a baseline function of a program": (
-        "#include <immintrin.h>\n__attribute__((target(\"sse4.1\"), noinline)) int least(int* p)"
-        "{ __m128i* v = (__m128i*)p; v[0] = _mm_min_epi32(v[0], v[1]); return p[3]; }"
-        "int main(int n, char**) { alignas(16) int a[8] = {n}; return n > 99 ? least(a) : 0; }",
+        "__attribute__((noinline)) void least() { asm volatile(\"pminsd %xmm1,%xmm9\"); }"
+        "int main(int n, char**) { if (n > 99) least(); }",
         [], None, "sse3+ instructions in baseline function least"),
     "AVX-512 in an AVX2 function of a program": (
-        "#include <immintrin.h>\nnamespace microtome::avx2 { namespace {"
-        "__attribute__((target(\"avx512f\"), noinline)) void clear(float* p)"
-        "{ _mm512_storeu_ps(p, _mm512_setzero_ps()); asm volatile(\"vaddps %zmm1,%zmm2,%zmm17\"); } } }"
-        "int main(int n, char**) { float a[16]; if (n > 99) microtome::avx2::clear(a); return 0; }",
+        "namespace microtome::avx2 { namespace {"
+        "__attribute__((noinline)) void clear() { asm volatile(\"vaddps %zmm1,%zmm2,%zmm17\"); } } }"
+        "int main(int n, char**) { if (n > 99) microtome::avx2::clear(); }",
         [], None, "evex instructions in avx2 function microtome::avx2"),
 }
 
