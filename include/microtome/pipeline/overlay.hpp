@@ -57,13 +57,16 @@ class OverlayLabels {
     row.solid = row.covered = row.label;
     const std::int64_t mw = mask_->width(), mh = mask_->height();
     const std::int64_t y0 = y * mh / height_, y1 = std::max(y0 + 1, (y + 1) * mh / height_);
+    lines_.resize(static_cast<std::size_t>((y1 - y0) * mw));
+    for (std::int64_t j = y0; j < y1; ++j)
+      std::memcpy(lines_.data() + (j - y0) * mw, line(j), static_cast<std::size_t>(mw));
     std::array<std::uint32_t, 256> count{};
     for (std::int64_t x = 0; x < width_; ++x) {
       const std::int64_t x0 = x * mw / width_, x1 = std::max(x0 + 1, (x + 1) * mw / width_);
       std::uint32_t all = 0, zero = 0;
       std::uint8_t best = 0;
-      for (std::int64_t j = y0; j < y1; ++j)
-        for (const std::uint8_t* p = line(j) + x0; p < line(j) + x1; ++p, ++all) {
+      for (std::int64_t j = 0; j < y1 - y0; ++j)
+        for (const std::uint8_t *p = lines_.data() + j * mw + x0, *end = p + (x1 - x0); p < end; ++p, ++all) {
           if (*p == 0)
             ++zero;
           else if (++count[*p] > count[best])
@@ -91,7 +94,7 @@ class OverlayLabels {
   static constexpr std::int64_t kBand = 512;  // a row of the tiles that MaskPyramidWriter makes
   std::int64_t width_, height_, band_begin_ = 0, band_end_ = 0;
   std::unique_ptr<LabelImage> mask_;
-  std::vector<std::uint8_t> band_;
+  std::vector<std::uint8_t> band_, lines_;
 };
 
 inline void blend(std::uint8_t* rgb, const std::array<std::uint8_t, 3>& color, int alpha) {  // alpha 0..255
