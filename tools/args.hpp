@@ -18,13 +18,13 @@ struct SegmentArgs : CommonArgs {
   std::vector<std::string> slides;
   std::string model;
   std::string output;
-  double mpp = 0.0;               ///< run at this scale instead of the model's, um/px; 0: the model's
-  int level = -1;                 ///< run on this level as it is; -1: chosen by mpp
-  double slide_mpp = 0.0;         ///< overrides the slide's own, um/px; 0: the slide's
-  std::int64_t patch = 0;         ///< pixels at model scale; 0: the model's
-  std::int64_t stride = 0;        ///< pixels at model scale; 0: the model's
-  std::string tissue = "auto";    ///< auto | none
-  std::uint64_t max_memory = 0;   ///< bytes; 0: a quarter of the physical memory
+  double mpp = 0.0;              ///< run at this scale instead of the model's, um/px; 0: the model's
+  int level = -1;                ///< run on this level as it is; -1: chosen by mpp
+  double slide_mpp = 0.0;        ///< overrides the slide's own, um/px; 0: the slide's
+  std::int64_t patch = 0;        ///< pixels at model scale; 0: the model's
+  std::int64_t stride = 0;       ///< pixels at model scale; 0: the model's
+  std::string tissue = "auto";   ///< auto | none
+  std::uint64_t max_memory = 0;  ///< bytes; 0: a quarter of the physical memory
   bool overwrite = false;
 };
 

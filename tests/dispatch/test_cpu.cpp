@@ -1,4 +1,5 @@
-// Feature detection against the CPUID and XCR0 words of real CPU models: pure functions, so any machine tests all.
+// Feature detection against the CPUID and XCR0 words of real CPU models: pure functions, so any machine tests
+// all.
 #include <doctest.h>
 
 #include <set>
@@ -21,17 +22,23 @@ std::set<std::string> runnable(const RawCpuid& words) {
 }
 
 // Leaf 1 ECX, leaf 7 EBX, leaf 7 ECX, leaf 7.1 EAX, XCR0.
-const RawCpuid kHaswell = {0x7ffaf3bf, 0x000027ab, 0x00000000, 0x00000000, 0x07};        // i7-4770
-const RawCpuid kZen1 = {0x7ed8320b, 0x209c01a9, 0x00000000, 0x00000000, 0x07};           // Ryzen 7 1700
-const RawCpuid kZen3 = {0xfffa3203, 0x219c07ab, 0x00400684, 0x00000000, 0x07};           // EPYC, virtual machine
-const RawCpuid kSkylakeX = {0x7ffaf3bf, 0xd19f27eb, 0x00000000, 0x00000000, 0xe7};       // i7-7800X
-const RawCpuid kIceLake = {0x7ffaf3bf, 0xf0bf27eb, 0x00405f46, 0x00000000, 0xe7};        // i7-1065G7
+const RawCpuid kHaswell = {0x7ffaf3bf, 0x000027ab, 0x00000000, 0x00000000, 0x07};   // i7-4770
+const RawCpuid kZen1 = {0x7ed8320b, 0x209c01a9, 0x00000000, 0x00000000, 0x07};      // Ryzen 7 1700
+const RawCpuid kZen3 = {0xfffa3203, 0x219c07ab, 0x00400684, 0x00000000, 0x07};      // EPYC, virtual machine
+const RawCpuid kSkylakeX = {0x7ffaf3bf, 0xd19f27eb, 0x00000000, 0x00000000, 0xe7};  // i7-7800X
+const RawCpuid kIceLake = {0x7ffaf3bf, 0xf0bf27eb, 0x00405f46, 0x00000000, 0xe7};   // i7-1065G7
 const RawCpuid kSapphireRapids = {0x7ffef3bf, 0xf1bf27eb, 0x18415f66, 0x00001c30, 0xe7};  // w9-3475X
-const RawCpuid kArrowLake = {0x7ffaf3bf, 0x219c27eb, 0x18400724, 0x008008d7, 0x07};      // Ultra 5 245K
+const RawCpuid kArrowLake = {0x7ffaf3bf, 0x219c27eb, 0x18400724, 0x008008d7, 0x07};       // Ultra 5 245K
 
-RawCpuid without_l1(RawCpuid r, int bit) { return r.l1_ecx &= ~(1u << bit), r; }
-RawCpuid without_l7(RawCpuid r, int bit) { return r.l7_ebx &= ~(1u << bit), r; }
-RawCpuid with_xcr0(RawCpuid r, std::uint64_t xcr0) { return r.xcr0 = xcr0, r; }
+RawCpuid without_l1(RawCpuid r, int bit) {
+  return r.l1_ecx &= ~(1u << bit), r;
+}
+RawCpuid without_l7(RawCpuid r, int bit) {
+  return r.l7_ebx &= ~(1u << bit), r;
+}
+RawCpuid with_xcr0(RawCpuid r, std::uint64_t xcr0) {
+  return r.xcr0 = xcr0, r;
+}
 
 using Names = std::set<std::string>;
 
@@ -51,7 +58,7 @@ TEST_CASE("a feature counts only if the operating system saves its registers") {
   CHECK(runnable(with_xcr0(kSapphireRapids, 0x07)) == Names{"baseline", "avx2", "avxvnni"});  // no ZMM state
   CHECK(runnable(with_xcr0(kSapphireRapids, 0x67)) == Names{"baseline", "avx2", "avxvnni"});  // part of it
   CHECK(runnable(with_xcr0(kSapphireRapids, 0x03)) == Names{"baseline"});                     // no YMM state
-  CHECK(runnable(with_xcr0(kHaswell, 0)) == Names{"baseline"});                               // no XSAVE at all
+  CHECK(runnable(with_xcr0(kHaswell, 0)) == Names{"baseline"});  // no XSAVE at all
 }
 
 TEST_CASE("a level needs every feature that its compiler flags use") {
