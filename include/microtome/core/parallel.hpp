@@ -54,7 +54,7 @@ class DefaultExecutor final : public Executor {
     auto loop = [&](int worker) {
       for (int i = next.fetch_add(1); i < tasks; i = next.fetch_add(1)) task(i, worker);
     };
-    const int n = threads_ < tasks ? threads_ : tasks;
+    [[maybe_unused]] const int n = threads_ < tasks ? threads_ : tasks;
 #if defined(MICROTOME_STD_THREADS)
     std::vector<std::thread> pool;
     for (int w = 1; w < n; ++w) pool.emplace_back(loop, w);
