@@ -154,3 +154,13 @@ TEST_CASE("limits apply before decoding") {
   limits.file_bytes = 50;
   CHECK_THROWS_AS(microtome::read_image(dir / "a.png", 3, limits), microtome::InputError);
 }
+
+TEST_CASE("transparent pixels are white in RGB") {
+  const TempDir dir;
+  const std::vector<std::uint8_t> rgba = {10, 20, 30, 255, 10, 20, 30, 0, 100, 0, 255, 51};
+  microtome::PngWriter png(dir / "a.png", 3, 1, 4);
+  png.write_rows(rgba.data(), 1, 12);
+  png.finish();
+  CHECK(microtome::read_image(dir / "a.png").pixels ==
+        std::vector<std::uint8_t>{10, 20, 30, 255, 255, 255, 224, 204, 255});
+}

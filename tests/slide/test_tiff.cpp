@@ -134,6 +134,32 @@ TEST_CASE("places of an image may share one stored tile") {
   CHECK(equal);
 }
 
+TEST_CASE("strips that share their data may differ in height") {
+  const TempDir dir;
+  RawTiff file;
+  std::string data(16 * 48, '\0');
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i % 251);
+  const std::uint32_t at = file.add_data(data);
+  file.add_directory({{256, {16}},
+                      {257, {20}},
+                      {258, {8, 8, 8}},
+                      {259, {1}},
+                      {262, {2}},
+                      {273, {at, at}},
+                      {277, {3}},
+                      {278, {16}},
+                      {279, {768, 192}}});
+  file.save(dir / "a.tif");
+  const auto slide = open_slide(dir / "a.tif");
+  const auto reader = slide->open_reader();
+  std::vector<std::uint8_t> rgb(20 * 48);
+  reader->read_level(0, 0, 16, 16, 4, rgb.data() + 16 * 48, 48);  // the short strip first
+  reader->read_level(0, 0, 0, 16, 16, rgb.data(), 48);
+  bool equal = true;
+  for (std::size_t i = 0; i < rgb.size(); ++i) equal = equal && rgb[i] == i % 768 % 251;
+  CHECK(equal);
+}
+
 TEST_CASE("one uncompressed strip for the whole image is read in pieces") {
   const TempDir dir;
   TiffSpec s;
@@ -207,4 +233,21 @@ TEST_CASE("a damaged tile is an error, or white and counted once") {
   CHECK(worst_difference(*reader, 0, s, 0, 0, 70, 50) == 0);
   CHECK(worst_difference(*reader, 0, s, 0, 0, 70, 50) == 0);
   CHECK(reader->bad_tiles() == 1);
+}
+
+TEST_CASE("a JPEG tile that ends early is damaged, not grey") {
+  const TempDir dir;
+  TiffSpec s;
+  s.compression = COMPRESSION_JPEG;
+  write_tiff(dir / "a.tif", {s});
+  {
+    const microtome::tiff::TiffFile f(dir / "a.tif");
+    const auto& d = f.directories()[0];
+    const auto offset = f.numbers(d, microtome::tiff::kTileOffsets, 100)[4];
+    const auto bytes = f.numbers(d, microtome::tiff::kTileByteCounts, 100)[4];
+    std::fstream file(dir / "a.tif", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset + bytes / 2));
+    file.write("\xff\xd9", 2);
+  }
+  CHECK(error_of(dir / "a.tif").find("directory 0: tile 4: ") != std::string::npos);
 }

@@ -82,9 +82,9 @@ inline const char* jpeg_defect(const std::vector<unsigned char>& bytes) {
 }  // namespace detail
 
 /// Decodes a PNG or JPEG file to `channels` (1 grey, 3 RGB, 4 RGBA) 8-bit samples. 16-bit PNG samples keep
-/// their high byte, palettes are expanded, an unwanted alpha channel is dropped (not composited), EXIF
-/// orientation is ignored. Size and dimensions are checked against `limits` first.
-/// Throws InputError naming the file.
+/// their high byte, palettes are expanded, EXIF orientation is ignored. Alpha is kept for RGBA, laid over
+/// white for RGB (transparent parts are white, as parts outside a slide), dropped for grey. Size and
+/// dimensions are checked against `limits` first. Throws InputError naming the file.
 inline Image read_image(const std::string& path, int channels = 3, const ImageLimits& limits = {}) {
   const os::File file(path, os::File::Mode::read);
   const std::uint64_t size = file.size();
@@ -110,14 +110,24 @@ inline Image read_image(const std::string& path, int channels = 3, const ImageLi
     throw InputError(path, "image size",
                      std::to_string(width) + " x " + std::to_string(height) + " pixels, the limit is " +
                          std::to_string(limits.pixels) + " pixels in all; convert it to a tiled TIFF");
+  const bool blend = channels == 3 && (stored == 2 || stored == 4);
   const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
-      stbi_load_from_memory(bytes.data(), n, &width, &height, &stored, channels), std::free);
+      stbi_load_from_memory(bytes.data(), n, &width, &height, &stored, blend ? 4 : channels), std::free);
   if (!decoded) throw fail();
   Image image;
   image.width = width;
   image.height = height;
   image.channels = channels;
-  image.pixels.assign(decoded.get(), decoded.get() + pixels * static_cast<std::uint64_t>(channels));
+  const stbi_uc* p = decoded.get();
+  if (!blend) {
+    image.pixels.assign(p, p + pixels * static_cast<std::uint64_t>(channels));
+    return image;
+  }
+  image.pixels.resize(static_cast<std::size_t>(pixels) * 3);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    const int alpha = p[i / 3 * 4 + 3];
+    image.pixels[i] = static_cast<std::uint8_t>((p[i / 3 * 4 + i % 3] * alpha + 127) / 255 + 255 - alpha);
+  }
   return image;
 }
 

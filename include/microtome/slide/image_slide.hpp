@@ -11,7 +11,7 @@
 
 namespace microtome {
 
-/// Throws InputError. Alpha is dropped and PNG's pHYs chunk ignored: it describes prints, not microscopes.
+/// Throws InputError. PNG's pHYs chunk is ignored: it describes prints, not microscopes.
 class ImageSlide final : public Slide {
  public:
   ImageSlide(const std::string& path, const std::string& format)

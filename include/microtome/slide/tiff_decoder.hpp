@@ -14,6 +14,10 @@
 
 #include "tiff_level.hpp"
 
+#if TIFFLIB_VERSION < 20221213
+#error "libtiff 4.5 or newer is needed: older ones cannot report errors per handle"
+#endif
+
 namespace microtome::tiff {
 
 /// Interleaved or planar 8-bit samples to RGB: `plane[c] + i * step` is sample c of pixel i. Transparent
