@@ -44,8 +44,9 @@ double along(std::int64_t level, std::int64_t plane, std::int64_t p,
 TEST_CASE("resampling agrees with its definition in double") {
   const std::int64_t W = 201, H = 157;
   const FakeSlide s({{W, H}}, 0.5, tissue_color);
-  for (const auto& [pw, ph] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+  for (const auto& size : std::vector<std::pair<std::int64_t, std::int64_t>>{
            {100, 79}, {50, 157}, {201, 60}, {33, 7}, {1, 1}, {300, 211}, {402, 50}, {200, 158}}) {
+    const std::int64_t pw = size.first, ph = size.second;
     CAPTURE(pw);
     CAPTURE(ph);
     const auto rgb = read(s, pw, ph, 0, 0, pw, ph);

@@ -114,7 +114,8 @@ inline void write_overlay(const std::string& png_path, const Slide& slide, const
   DefaultExecutor serial(1);
   Executor& ex = executor ? *executor : serial;
   const std::unique_ptr<LabelImage> mask = open_labels(mask_path);
-  const auto [width, height] = overlay_size(mask->width(), mask->height());
+  const auto size = overlay_size(mask->width(), mask->height());
+  const std::int64_t width = size.first, height = size.second;  // clang cannot capture structured bindings
   const bool full = width == mask->width() && height == mask->height();
   int level = 0;
   while (level + 1 < static_cast<int>(slide.levels().size()) &&
