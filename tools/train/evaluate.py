@@ -80,7 +80,7 @@ def main():
             parts += [(f"{dataset} {g}", np.array([group_of(s[0]) == g for s in chosen])) for g in groups]
             for label, picked in parts:
                 s = summary(rows[picked])
-                report.append({"images": label, "split": args.split, "scale": scale, **s})
+                report.append({"set": label, "split": args.split, "scale": scale, **s})
                 print(
                     f"| {label} | {scale:g} | {s['images']} | {s['dice']:.4f} | {s['ci95'][0]:.3f} - {s['ci95'][1]:.3f} "
                     f"| {s['iou']:.4f} | {s['precision']:.3f} | {s['recall']:.3f} |",
