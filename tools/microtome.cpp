@@ -20,6 +20,16 @@ void add_threads(CLI::App* verb, CommonArgs& a) {
   verb->add_flag("-q,--quiet", a.quiet, "no progress");
 }
 
+// CLI::PositiveNumber lets NaN and infinity pass.
+const CLI::Validator positive(
+    [](std::string& text) {
+      double v = 0.0;
+      return CLI::detail::lexical_cast(text, v) && v > 0.0 && v < 1e12
+                 ? std::string()
+                 : "'" + text + "' is not a positive number";
+    },
+    "POSITIVE");
+
 // Bytes with an optional suffix: "512M", "2G".
 std::uint64_t parse_bytes(const std::string& text) {
   std::size_t used = 0;
@@ -34,7 +44,7 @@ std::uint64_t parse_bytes(const std::string& text) {
   if (unit == "K" || unit == "KiB") scale = 1024.0;
   if (unit == "M" || unit == "MiB") scale = 1048576.0;
   if (unit == "G" || unit == "GiB") scale = 1073741824.0;
-  if (!(value > 0.0) || !(value < 1e9) || scale == 0.0)
+  if (!(value > 0.0) || !(value * scale < 1e18) || scale == 0.0)
     throw microtome::UsageError("--max-memory", "'" + text + "' is not a size such as 512M or 2G");
   return static_cast<std::uint64_t>(value * scale);
 }
@@ -59,19 +69,18 @@ int run(int argc, char** argv) {
   s->add_option("slides", segment.slides, "slides or images")->required();
   s->add_option("-m,--model", segment.model, "weights (safetensors)")->required();
   s->add_option("-o,--output", segment.output, "directory; results go to DIR/<slide stem>/")->required();
-  s->add_option("--mpp", segment.mpp, "run at this scale, um/px (default: the model's)")
-      ->check(CLI::PositiveNumber);
+  s->add_option("--mpp", segment.mpp, "run at this scale, um/px (default: the model's)")->check(positive);
   s->add_option("--level", segment.level, "run on this level as it is, whatever its scale")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, 4095))
       ->excludes("--mpp");
   s->add_option("--slide-mpp", segment.slide_mpp,
                 "um/px of the slide's level 0, when it states none or a wrong one")
-      ->check(CLI::PositiveNumber);
+      ->check(positive);
   s->add_option("--patch", segment.patch,
                 "patch side, pixels at model scale, a multiple of 16 (default: the model's)")
-      ->check(CLI::PositiveNumber);
+      ->check(positive);
   s->add_option("--stride", segment.stride, "patch stride, pixels at model scale (default: the model's)")
-      ->check(CLI::PositiveNumber);
+      ->check(positive);
   s->add_option("--tissue", segment.tissue,
                 "which patches to run: auto (where tissue is found) or none (all)")
       ->check(CLI::IsMember({"auto", "none"}));
@@ -99,8 +108,7 @@ int run(int argc, char** argv) {
   r->add_option("slide", region.slide, "slide or image")->required();
   r->add_option("-o,--output", region.output, "PNG file to write");
   r->add_flag("--hash", region.hash, "print the MD5 of the RGB bytes (row by row, no padding)");
-  r->add_option("--level", region.level, "pyramid level (default 0, the finest)")
-      ->check(CLI::NonNegativeNumber);
+  r->add_option("--level", region.level, "pyramid level (default 0, the finest)")->check(CLI::Range(0, 4095));
   r->add_option("--rect", region.rect,
                 "X,Y,W,H: corner in level-0 pixels, size in pixels of the level (default: all)")
       ->delimiter(',')
@@ -152,8 +160,8 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& err) {
-    const int shown = app.exit(err);
-    return shown == 0 ? 0 : 2;
+    if (err.get_exit_code() == 0) return app.exit(err);  // --help, --version
+    throw microtome::UsageError("", std::string(err.what()) + "; see --help");
   }
   return code;
 }

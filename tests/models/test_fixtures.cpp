@@ -21,7 +21,7 @@ namespace {
 std::vector<float> run_2d(const SafeTensors& fixture, const microtome_test::HashNet& net) {
   const microtome_test::TempDir dir;
   net.file.write(dir / "m.safetensors");
-  ModelFacts facts(fixture.metadata().begin(), fixture.metadata().end());
+  const ModelFacts facts(fixture.metadata().begin(), fixture.metadata().end());
   const auto model = load_model(dir / "m.safetensors", facts);
   const TensorEntry& image = fixture.entry("image");
   Session session(model);
@@ -72,7 +72,9 @@ TEST_CASE("stored PyTorch outputs are reproduced within 1e-4 and with the same c
     ModelInfo info;
     info.classes = shape.classes;
     info.input_channels = shape.channels;
-    read_facts(info, ModelFacts(facts.begin(), facts.end()));
+    detail::FactTable table;
+    for (const auto& [key, text] : facts) table[key] = {text, path};
+    read_facts(info, table);
     const std::vector<float> got = shape.rank == 2 ? run_2d(fixture, net) : run_3d(fixture, net, info);
     REQUIRE(got.size() == want.size());
     // Logits are unbounded: relative to the largest of them.

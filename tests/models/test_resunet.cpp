@@ -330,3 +330,35 @@ TEST_CASE("a JSON file beside bare weights supplies the facts") {
   CHECK(model->info().spacing_um_px == 0.5);
   CHECK(model->info().class_names[1] == "tumour");
 }
+
+TEST_CASE("a JSON file's normalisation counts, and its mistakes are reported under its own name") {
+  const microtome_test::TempDir dir;
+  HashNet(NetShape{2, 4, 3, 2, true}).file.write(dir / "m.safetensors");
+  const auto with = [&](const std::string& json) {
+    std::ofstream(dir / "m.json") << json;
+    return load_model(dir / "m.safetensors");
+  };
+  const auto refused = [&](const std::string& json, const std::string& message) {
+    CHECK_THROWS_WITH_AS(with(json), doctest::Contains(message.c_str()), InputError);
+  };
+  const auto model = with(
+      R"({"architecture":"resunet","normalization":{"kind":"mean_std","mean":[0.5,0.25,0],"std":[1,2,4]}})");
+  CHECK(model->info().normalization.kind == Normalization::Kind::mean_std);
+  CHECK(model->info().normalization.std[2] == 4.0);
+  const auto transform = with(
+      R"({"architecture":"unet","transform":[{"name":"Resize","arguments":{"size":512}},{"name":"ToTensor"},)"
+      R"({"name":"Normalize","arguments":{"mean":[0.7,0.6,0.5],"std":[0.1,0.2,0.3]}}]})");
+  CHECK(transform->info().normalization.kind == Normalization::Kind::mean_std);
+  CHECK(transform->info().normalization.mean[1] == 0.6);
+  CHECK(with(R"({"architecture":"unet","transform":[{"name":"ToTensor"}]})")->info().normalization.kind ==
+        Normalization::Kind::div255);
+  CHECK(with(R"({"architecture":"unet","class_names":["a\nb","\"q\""]})")->info().class_names[0] == "a\nb");
+  refused(R"({"architecture":"unet","patch_size_pixels":17})", "m.json: patch_size_pixels: 17");
+  refused(R"({"architecture":"unet","spatial_dims":true})", "m.json: spatial_dims: 'true'");
+  refused(R"({"architecture":"unet","axis_order":["wh"]})", "m.json: axis_order");
+  refused(R"({"architecture":"unet","normalization":{"kind":"nonsense"}})",
+          "m.json: normalization: 'nonsense'");
+  refused(R"({"architecture":"unet","transform":[{"name":"ColorJitter"}]})",
+          "m.json: transform: 'ColorJitter'");
+  refused(R"([1])", "m.json: is not a JSON object");
+}

@@ -137,6 +137,24 @@ TEST_CASE("OME-TIFF: the pyramid in SubIFDs, the pixel size in the XML") {
   CHECK(slide->pixel_size().source == "OME PhysicalSize");
 }
 
+TEST_CASE("OME-TIFF with one directory per channel, depth or time is refused, not read as its first plane") {
+  const TempDir dir;
+  for (const char* axis : {"SizeC", "SizeZ", "SizeT"}) {
+    TiffSpec grey;
+    grey.samples = 1;
+    grey.photometric = PHOTOMETRIC_MINISBLACK;
+    grey.description =
+        "<OME><Image><Pixels ID=\"Pixels:0\" " + std::string(axis) + "=\"3\"></Pixels></Image></OME>";
+    write_tiff(dir / "a.ome.tif", {grey, grey, grey});
+    CHECK_THROWS_WITH_AS(open_slide(dir / "a.ome.tif"), doctest::Contains(axis), microtome::InputError);
+  }
+  TiffSpec rgb;  // three interleaved samples are SizeC 3
+  rgb.description =
+      "<OME><Image><Pixels ID=\"Pixels:0\" SizeC=\"3\" SizeZ=\"1\" SizeT=\"1\"></Pixels></Image></OME>";
+  write_tiff(dir / "b.ome.tif", {rgb});
+  CHECK_NOTHROW(open_slide(dir / "b.ome.tif"));
+}
+
 TEST_CASE("pixel size from the resolution tags") {
   const TempDir dir;
   CHECK(pixel_size(dir, 40000, RESUNIT_CENTIMETER).x == doctest::Approx(0.25));

@@ -2,6 +2,7 @@
 #pragma once
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -79,6 +80,19 @@ inline bool is_directory(const std::string& path) {
   return stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
 }
 
+/// What tells one file from another whatever the paths to it: device and inode; {0, 0} for a missing file.
+using FileId = std::pair<std::uint64_t, std::uint64_t>;
+
+inline FileId file_id(const std::string& path) {
+  struct stat s {};
+  return stat(path.c_str(), &s) == 0 ? FileId(s.st_dev, s.st_ino) : FileId();
+}
+
+/// Whether both paths lead to one existing file.
+inline bool same_file(const std::string& a, const std::string& b) {
+  return exists(a) && file_id(a) == file_id(b);
+}
+
 /// Creates `path` and its parents; succeeds if it already exists. Throws ResourceError.
 inline void make_directories(const std::string& path) {
   for (std::size_t i = 1; i <= path.size(); ++i) {
@@ -125,8 +139,9 @@ class File {
 
   File() = default;
   File(std::string path, Mode mode) : path_(std::move(path)) {
-    int flags = O_CLOEXEC;
-    flags |= mode == Mode::read ? O_RDONLY : O_RDWR | O_CREAT | (mode == Mode::create ? O_TRUNC : O_EXCL);
+    int flags = O_CLOEXEC;  // O_NONBLOCK: opening a pipe must not wait for a writer
+    flags |= mode == Mode::read ? O_RDONLY | O_NONBLOCK
+                                : O_RDWR | O_CREAT | (mode == Mode::create ? O_TRUNC : O_EXCL);
     if (mode == Mode::temporary) path_ += "." + std::to_string(getpid());
     do {
       fd_ = open(path_.c_str(), flags, 0666);
@@ -211,6 +226,42 @@ class File {
 
   std::string path_;
   int fd_ = -1;
+};
+
+/// Writes a whole file that appears complete or not at all; an existing one is replaced. Throws ResourceError.
+inline void write_file_atomically(const std::string& path, const void* data, std::size_t n) {
+  const std::string part = part_path(path);
+  try {
+    File file(part, File::Mode::create);
+    file.write(0, data, n);
+    file.sync();
+    rename_file(part, path);
+  } catch (...) {
+    remove_file(part);
+    throw;
+  }
+}
+
+/// Keeps a folder to one run at a time. The lock is on the folder itself: nothing is left behind, and the
+/// system releases it however the process ends.
+class FolderLock {
+ public:
+  /// Throws ResourceError when another process, or another lock of this one, holds the folder. A file system
+  /// that knows no locks is no reason to refuse.
+  explicit FolderLock(const std::string& folder)
+      : fd_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ < 0 || flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+    close(fd_);
+    throw ResourceError(folder, "", "another run is writing here");
+  }
+  ~FolderLock() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int fd_;
 };
 
 /// A whole file mapped read-only. An empty file maps to data() == nullptr, size() == 0.

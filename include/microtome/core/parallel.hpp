@@ -9,6 +9,7 @@
 #include <utility>
 
 #if defined(MICROTOME_STD_THREADS)
+#include <system_error>
 #include <thread>
 #include <vector>
 #endif
@@ -57,7 +58,10 @@ class DefaultExecutor final : public Executor {
     [[maybe_unused]] const int n = threads_ < tasks ? threads_ : tasks;
 #if defined(MICROTOME_STD_THREADS)
     std::vector<std::thread> pool;
-    for (int w = 1; w < n; ++w) pool.emplace_back(loop, w);
+    try {
+      for (int w = 1; w < n; ++w) pool.emplace_back(loop, w);
+    } catch (const std::system_error&) {  // no more threads to be had: those that started do the work
+    }
     loop(0);
     for (auto& t : pool) t.join();
 #elif defined(_OPENMP)

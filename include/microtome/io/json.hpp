@@ -26,6 +26,7 @@ struct JsonValue {
   std::string string;
   std::vector<JsonValue> array;
   std::vector<std::pair<std::string, JsonValue>> object;
+  std::size_t begin = 0, end = 0;  ///< bytes of the text it was read from
 
   const JsonValue* find(std::string_view key) const {
     for (const auto& [k, v] : object)
@@ -67,9 +68,17 @@ class JsonReader {
   }
 
   JsonValue value(int depth) {
+    space();
+    const std::size_t begin = at_;
+    JsonValue v = any(depth);
+    v.begin = begin;
+    v.end = at_;
+    return v;
+  }
+
+  JsonValue any(int depth) {
     if (depth > kMaxDepth) fail("nested too deeply");
     if (++values_ > kMaxValues) fail("too many values");
-    space();
     JsonValue v;
     switch (peek()) {
       case '{':

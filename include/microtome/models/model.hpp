@@ -79,8 +79,8 @@ class Model {
 /// at least {"architecture": "resunet"}. Throws InputError naming file and tensor or key.
 inline std::shared_ptr<const Model> load_model(const std::string& path, const ModelFacts& facts = {}) {
   const SafeTensors file(path);
-  const ModelFacts all = detail::gather_facts(file, facts);
-  const detail::FactReader reader(all, path);
+  const detail::FactTable all = detail::gather_facts(file, facts);
+  const detail::FactReader reader(all);
   ModelInfo info;
   info.path = path;
   info.architecture = reader.text("architecture", "");
@@ -88,10 +88,9 @@ inline std::shared_ptr<const Model> load_model(const std::string& path, const Mo
   if (info.architecture.empty())
     throw InputError(path, "architecture", "is stated neither in the file nor in a JSON file beside it");
   if (info.architecture != "resunet" && info.architecture != "unet")
-    throw InputError(path, "architecture",
-                     "'" + info.architecture + "' is not supported; resunet or unet expected");
+    reader.fail("architecture", "'" + info.architecture + "' is not supported; resunet or unet expected");
   info.spatial_dims = static_cast<int>(reader.integer("spatial_dims", 2, 1, 3));
-  if (info.spatial_dims != 2) throw InputError(path, "spatial_dims", "only 2D networks can be run so far");
+  if (info.spatial_dims != 2) reader.fail("spatial_dims", "only 2D networks can be run so far");
   info.transposed = reader.text("axis_order", "hw") == "wh";  // decides how the kernels are packed
   auto model = std::shared_ptr<Model>(new Model(file, std::move(info)));
   read_facts(model->info_, all);
@@ -106,8 +105,8 @@ struct ProbabilityMap {
   std::vector<float> data;
 };
 
-/// Scratch memory and loops for one image at a time; belongs to one thread at a time. Memory is allocated for
-/// the first image size and kept: no allocation in the steady state. Results do not depend on the executor.
+/// Scratch memory and loops for one image at a time; belongs to one thread at a time. Memory that grows
+/// with the image is allocated for the first size and kept. Results do not depend on the executor.
 class Session {
  public:
   /// `executor` (not owned, may be shared with nobody else while run() is active) spreads each image over
@@ -157,9 +156,11 @@ class Session {
 
  private:
   void prepare(std::int64_t width, std::int64_t height) {
-    if (width < 16 || height < 16 || width % 16 != 0 || height % 16 != 0 || width > 16384 || height > 16384)
+    if (width < 16 || height < 16 || width % 16 != 0 || height % 16 != 0 || width > kMaxSide ||
+        height > kMaxSide)
       throw UsageError("image size", std::to_string(width) + " x " + std::to_string(height) +
-                                         ": multiples of 16 from 16 to 16384 expected");
+                                         ": multiples of 16 from 16 to " + std::to_string(kMaxSide) +
+                                         " expected");
     const Index<2> size = {height, width};
     if (plan_.size == size) return;
     auto plan = model_->network().plan(size, executor_->workers());

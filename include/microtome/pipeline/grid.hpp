@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../core/error.hpp"
+#include "../io/model_info.hpp"
 
 namespace microtome {
 
@@ -33,9 +34,9 @@ class PatchGrid {
   /// counter).
   PatchGrid(std::int64_t width, std::int64_t height, std::int64_t patch, std::int64_t stride)
       : x_{width, patch, stride}, y_{height, patch, stride} {
-    if (patch < 16 || patch > 32768 || patch % 16 != 0)
-      throw UsageError("--patch",
-                       std::to_string(patch) + " is not a multiple of 16 between 16 and 32768 pixels");
+    if (patch < 16 || patch > kMaxSide || patch % 16 != 0)
+      throw UsageError("--patch", std::to_string(patch) + " is not a multiple of 16 between 16 and " +
+                                      std::to_string(kMaxSide) + " pixels");
     if (stride < 1 || stride > patch)
       throw UsageError("--stride", std::to_string(stride) + " is not between 1 and the patch side of " +
                                        std::to_string(patch) + " pixels");

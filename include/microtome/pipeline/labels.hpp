@@ -26,22 +26,26 @@ inline std::uint32_t fixed_probability(float p) {
 }
 
 /// How label ids come out of class probabilities.
-/// - softmax: the class with the largest mean, the lowest of equals. Label = class index.
-/// - sigmoid, one channel: label 1 where mean p >= threshold, else 0 (background).
-/// - sigmoid, several channels: every class with mean p >= its threshold writes its index, later classes
-///   overwrite earlier ones (GaNDLF's rule for its class list); 0 where none does.
-/// Pixels that no patch covered have label 0.
+/// - softmax: the class with the largest mean, the lowest of equals.
+/// - sigmoid: every class with mean p >= its threshold, later classes overwrite earlier ones (GaNDLF's rule
+///   for its class list).
+/// Label 0 is the background: pixels that no patch covered, or of no class. When class 0 of the model is the
+/// background too, labels are class indices; otherwise (a single channel, say) they are class index + 1.
 class LabelRule {
  public:
   /// Throws InputError when the final layer does not give probabilities or the class count is out of range.
   LabelRule(FinalLayer final_layer, int classes, const std::vector<double>& thresholds,
-            const std::string& model_path)
-      : softmax_(final_layer == FinalLayer::softmax), classes_(classes) {
+            const std::string& model_path, bool first_is_background = true)
+      : softmax_(final_layer == FinalLayer::softmax),
+        classes_(classes),
+        shift_(classes == 1 || !first_is_background ? 1 : 0) {
     if (final_layer == FinalLayer::none)
       throw InputError(model_path, "final_layer",
                        "is 'none': segmentation needs probabilities (sigmoid or softmax)");
-    if (classes < 1 || classes > 255)
-      throw InputError(model_path, "classes", "1 to 255 expected, " + std::to_string(classes) + " found");
+    if (classes < 1 || labels() > 255)
+      throw InputError(
+          model_path, "classes",
+          "1 to " + std::to_string(255 - shift_) + " expected, " + std::to_string(classes) + " found");
     if (softmax_ && classes < 2) throw InputError(model_path, "final_layer", "softmax over a single class");
     for (int c = 0; c < classes; ++c) {
       const double t =
@@ -51,26 +55,28 @@ class LabelRule {
   }
 
   int classes() const { return classes_; }
-  int labels() const { return classes_ == 1 ? 2 : classes_; }
+  int labels() const { return classes_ + shift_; }
 
   /// Labels of n pixels: sums[c * n + i] is class c at pixel i, counts[i] the patches that covered it.
   void apply(const std::uint32_t* sums, const std::uint8_t* counts, std::size_t n, std::uint8_t* out) const {
     for (std::size_t i = 0; i < n; ++i) {
-      int label = 0;
+      out[i] = 0;
+      if (counts[i] == 0) continue;
+      int label = softmax_ ? shift_ : 0;
       if (softmax_) {
         std::uint32_t best = sums[i];
         for (int c = 1; c < classes_; ++c) {
           const std::uint32_t s = sums[static_cast<std::size_t>(c) * n + i];
           if (s > best) {
             best = s;
-            label = c;
+            label = c + shift_;
           }
         }
-      } else if (counts[i] != 0) {
+      } else {
         for (int c = 0; c < classes_; ++c)
           if (sums[static_cast<std::size_t>(c) * n + i] >=
               thresholds_[static_cast<std::size_t>(c)] * counts[i])
-            label = classes_ == 1 ? 1 : c;
+            label = c + shift_;
       }
       out[i] = static_cast<std::uint8_t>(label);
     }
@@ -78,7 +84,7 @@ class LabelRule {
 
  private:
   bool softmax_;
-  int classes_;
+  int classes_, shift_;
   std::vector<double> thresholds_;  // times kProbabilityOne
 };
 
@@ -88,9 +94,10 @@ struct Label {
   std::array<std::uint8_t, 3> color{};  ///< RGB; of label 0: the mask's background
 };
 
-/// Names and colours of the labels 0 .. LabelRule::labels() - 1; classes without a colour are black.
+/// Names and colours of the labels 0 .. LabelRule::labels() - 1; label 0 and classes without a colour are
+/// black.
 inline std::vector<Label> make_labels(const ModelInfo& model) {
-  const int shift = model.classes == 1 ? 1 : 0;  // a one-channel model has no background class of its own
+  const int shift = model.first_is_background() ? 0 : 1;
   std::vector<Label> labels(static_cast<std::size_t>(model.classes + shift));
   labels[0].name = "background";
   for (int c = 0; c < model.classes; ++c) {

@@ -197,7 +197,8 @@ inline SegmentResult segment_to_sink(const Slide& slide, const PatchNetwork& net
   if (model.input_channels != 3)
     throw InputError(model.path, "input channels",
                      "slides have 3 (RGB), the model takes " + std::to_string(model.input_channels));
-  const LabelRule rule(model.final_layer, model.classes, model.thresholds, model.path);
+  const LabelRule rule(model.final_layer, model.classes, model.thresholds, model.path,
+                       model.first_is_background());
   const Plane plane = choose_plane(slide, {options.mpp, options.level, model.spacing_um_px});
   const std::int64_t d = plane.mask_downsample;
   detail::PatchJob job{slide,

@@ -138,6 +138,7 @@ class TiffSlide final : public Slide {
  public:
   explicit TiffSlide(const std::string& path) {
     using namespace tiff;
+    path_ = path;
     auto file = std::make_shared<const TiffFile>(path);
     const TiffFile& f = *file;
     const Directory& first = f.directories().front();
@@ -152,6 +153,7 @@ class TiffSlide final : public Slide {
     pyramid->levels.push_back(load(f, first));
     if (!pyramid->levels[0].unsupported.empty())
       throw InputError(path, first.name, pyramid->levels[0].unsupported);
+    if (ome) refuse_planes(description, pyramid->levels[0].samples);
     if (pyramid->levels[0].tiled) {
       for (const Directory& d : f.directories())
         if (&d != &first && is_level(f, d, aperio)) add_level(*pyramid, d);
@@ -161,7 +163,6 @@ class TiffSlide final : public Slide {
         if (is_level(f, d, false)) add_level(*pyramid, d);
       }
     }
-    path_ = path;
     format_ = aperio                     ? "aperio"
               : ome                      ? "ome-tiff"
               : pyramid->levels[0].tiled ? "tiled-tiff"
@@ -202,6 +203,19 @@ class TiffSlide final : public Slide {
 
  private:
   static constexpr std::size_t kMaxLevels = 64;
+
+  // OME-TIFF may spread channels, focal planes and times over directories; the first alone would be a
+  // fluorescence channel shown as grey, or one depth of many.
+  void refuse_planes(const std::string& xml, std::uint32_t samples) const {
+    for (const char* axis : {"SizeC", "SizeZ", "SizeT"}) {
+      const double n = tiff::parse_number(tiff::ome_attribute(xml, axis)).value_or(1.0);
+      const double held = axis[4] == 'C' ? static_cast<double>(samples) : 1.0;
+      if (n > held)
+        throw InputError(path_, "directory 0",
+                         std::string(axis) + " is " + std::to_string(static_cast<long long>(n)) +
+                             ": OME-TIFF of several planes is not supported (one RGB plane is)");
+    }
+  }
 
   // Fields first: a directory that is not a level may be as odd as it likes.
   static tiff::TiffLevel load(const tiff::TiffFile& f, const tiff::Directory& d) {
