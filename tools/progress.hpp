@@ -1,10 +1,13 @@
-// Progress on stderr: a bar with the time left on a terminal, a plain line every tenth otherwise.
+// Progress on stderr: a bar with the time left on a terminal, otherwise a plain line every five seconds and
+// one at the end of every stage that took a second.
 #pragma once
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "microtome/core/os.hpp"
+#include "microtome/core/text.hpp"
 #include "microtome/pipeline/progress.hpp"
 
 namespace microtome::tools {
@@ -14,11 +17,8 @@ namespace microtome::tools {
 ///   segment_slide(..., [&](const Progress& p) { bar.update(p); return true; });
 class ProgressBar {
  public:
-  ProgressBar(std::string label, bool quiet) : quiet_(quiet), terminal_(os::is_terminal(stderr)) {
-    for (char& c : label)
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';  // a file name, perhaps
-    label_ = std::move(label);
-  }
+  ProgressBar(std::string label, bool quiet)
+      : label_(printable(std::move(label))), quiet_(quiet), terminal_(os::is_terminal(stderr)) {}
   ~ProgressBar() { end_line(); }
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -30,9 +30,8 @@ class ProgressBar {
       end_line();
       stage_ = p.stage;
       start_ = now;
-      shown_ = 0.0;
+      shown_ = terminal_ ? 0.0 : now;
       first_ = p.done;
-      tenth_ = 0;
     }
     const bool last = p.done >= p.total;
     if (terminal_) {
@@ -40,11 +39,10 @@ class ProgressBar {
       shown_ = now;
       draw(p, now - start_);
     } else {
-      const int tenth = static_cast<int>(10 * p.done / p.total);
-      if (tenth == tenth_) return;
-      tenth_ = tenth;
-      std::fprintf(stderr, "%s: %s %d %%%s\n", label_.c_str(), p.stage, 10 * tenth,
-                   left(p, now - start_).c_str());
+      if (last ? now - start_ < 1.0 : now - shown_ < 5.0) return;
+      shown_ = now;
+      std::fprintf(stderr, "%s: %s %d %%%s\n", label_.c_str(), p.stage,
+                   static_cast<int>(100 * p.done / p.total), left(p, now - start_).c_str());
     }
     if (last) end_line();
   }
@@ -92,7 +90,6 @@ class ProgressBar {
   bool quiet_, terminal_, open_ = false;
   double start_ = 0.0, shown_ = 0.0;
   std::uint64_t first_ = 0;
-  int tenth_ = 0;
 };
 
 }  // namespace microtome::tools

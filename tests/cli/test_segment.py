@@ -2,6 +2,7 @@
 
     test_segment.py PROGRAM [unittest arguments]      MICROTOME_TEST_DATA: folder of external test data
 """
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import tiny_files
@@ -83,7 +85,7 @@ class Cli(unittest.TestCase):
         for stage in ("open", "tissue", "read", "infer", "stitch", "write", "overlay", "total"):
             self.assertGreaterEqual(s["performance"]["seconds"][stage], 0.0)
         self.assertIn("nucleus", done.stdout)
-        self.assertIn("segment 100 %", done.stderr)
+        self.assertEqual(done.stderr.count("tissue"), 0, "a stage of less than a second is not worth a line")
 
     def test_quiet_says_nothing(self):
         done = self.segment("-q")
@@ -141,13 +143,62 @@ class Cli(unittest.TestCase):
         self.segment()
         file = self.dir / "out" / "tissue" / "summary.json"
         before = file.stat().st_mtime_ns
-        self.assertIn("left alone", self.segment("--stride", 64).stdout)
+        self.assertIn("left alone", self.segment("-j", 1).stdout)
+        self.assertIn("left alone", self.segment("--mpp", 0.5, "--patch", 64, "--stride", 32).stdout)
         self.assertEqual(file.stat().st_mtime_ns, before)
         self.segment("--stride", 64, "--overwrite")
         self.assertEqual(self.summary()["run"]["stride_px"], 64)
         file.unlink()  # an unfinished run
         self.segment()
         self.assertEqual(self.summary()["run"]["stride_px"], 32)
+
+    def test_results_of_another_request_are_not_taken_for_these(self):
+        self.segment()
+        file = self.dir / "out" / "tissue" / "summary.json"
+        before = file.read_bytes()
+        other_model = self.dir / "other.safetensors"
+        tiny_files.write_model(other_model, license="another")
+        (self.dir / "sub").mkdir()
+        same_name = self.dir / "sub" / "tissue.png"
+        tiny_files.write_png(same_name, 300, 211, tiny_files.stained)
+        shutil.copy(self.image, self.dir / "tissue.jpg")  # recognised by content
+        cases = {
+            "stride_px": ["--stride", 64], "patch_px": ["--patch", 128, "--stride", 32], "width_px": ["--mpp", 1.0],
+            "tissue": ["--tissue", "none"], "sha256": ["-m", other_model],
+        }
+        for field, flags in cases.items():
+            model = [] if "-m" in flags else ["-m", self.model]
+            done = self.run_program("segment", self.image, *model, "-o", self.dir / "out", "--slide-mpp", 0.5, *flags,
+                                    code=2)
+            self.assertIn(field, done.stderr)
+            self.assertIn("--overwrite", done.stderr)
+            self.assertIn(str(self.dir / "out" / "tissue"), done.stderr)
+        self.assertIn("mpp_x", self.segment(mpp=0.51, code=2).stderr)
+        self.assertIn("bytes", self.segment(slide=same_name, code=2).stderr)
+        self.assertIn("file", self.segment(slide=self.dir / "tissue.jpg", code=2).stderr)
+        other = self.dir / "other.png"
+        shutil.copy(self.image, other)
+        done = self.run_program("segment", self.image, other, "-m", self.model, "-o", self.dir / "out", "--slide-mpp", 0.5,
+                                "--stride", 64, code=1)  # the other slide is done all the same
+        self.assertIn("1 of 2 slides failed", done.stderr)
+        self.assertEqual(self.summary(stem="other")["run"]["stride_px"], 64)
+        self.assertEqual(file.read_bytes(), before)
+        for damaged in (b"", before[:-20], b"[]", b"{}"):
+            file.write_bytes(damaged)
+            self.assertIn("--overwrite", self.segment(code=2).stderr)
+        self.segment("--overwrite")
+        self.assertEqual(self.summary()["run"]["stride_px"], 32)
+
+    def test_one_run_at_a_time_writes_to_a_folder(self):
+        folder = self.dir / "out" / "tissue"
+        folder.mkdir(parents=True)
+        held = os.open(folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        self.assertIn("another run is writing here", self.segment(code=4).stderr)
+        self.assertEqual(list(folder.iterdir()), [])
+        os.close(held)
+        self.segment()
+        self.assertEqual(sorted(p.name for p in folder.iterdir()), ["mask.tif", "overlay.png", "summary.json"])
 
     def test_one_bad_slide_does_not_stop_the_others(self):
         other = self.dir / "other.png"
@@ -194,10 +245,10 @@ class Cli(unittest.TestCase):
             tiny_files.write_png(big, 900, 700, tiny_files.stained)
             run = subprocess.Popen([PROGRAM, "segment", big, "-m", self.model, "-o", self.dir / "out", "--slide-mpp", "0.5",
                                     "--stride", "8", "-j", "2"], stderr=subprocess.PIPE, text=True)
-            line = ""
-            while "segment 10 %" not in line:
-                line = run.stderr.readline()
-                self.assertTrue(line, "the run ended before it could be interrupted")
+            while not (self.dir / "out" / "big").exists():
+                self.assertIsNone(run.poll(), "the run ended before it could be interrupted")
+                time.sleep(0.01)
+            time.sleep(0.3)  # past the tissue, among the patches
             run.send_signal(number)
             rest = run.stderr.read()
             self.assertEqual(run.wait(timeout=60), code)

@@ -8,18 +8,12 @@
 #include "microtome/core/json_writer.hpp"
 #include "microtome/core/os.hpp"
 #include "microtome/core/sha256.hpp"
+#include "microtome/core/text.hpp"
 #include "microtome/models/model.hpp"
 #include "microtome/slide/registry.hpp"
 
 namespace microtome::tools {
 namespace {
-
-// Text from a file may hold terminal control sequences.
-std::string printable(std::string s) {
-  for (char& c : s)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  return s;
-}
 
 std::string number(double v) {
   char text[32];

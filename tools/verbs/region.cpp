@@ -9,6 +9,7 @@
 #include "args.hpp"
 #include "microtome/core/error.hpp"
 #include "microtome/core/md5.hpp"
+#include "microtome/core/os.hpp"
 #include "microtome/io/png_writer.hpp"
 #include "microtome/slide/registry.hpp"
 
@@ -39,6 +40,8 @@ void for_each_band(SlideReader& reader, int level, std::int64_t tile_height, std
 }  // namespace
 
 int run_region(const RegionArgs& args) {
+  if (os::same_file(args.output, args.slide))
+    throw UsageError("--output", "'" + args.output + "' is the slide itself");
   const std::unique_ptr<Slide> slide = open_slide(args.slide);
   if (args.level < 0 || args.level >= static_cast<int>(slide->levels().size()))
     throw UsageError("--level", std::to_string(args.level) + ": the slide has levels 0 to " +

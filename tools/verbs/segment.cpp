@@ -8,6 +8,8 @@
 #include <string>
 
 #include "args.hpp"
+#include "microtome/core/text.hpp"
+#include "microtome/pipeline/finished.hpp"
 #include "microtome/pipeline/segment_slide.hpp"
 #include "microtome/slide/registry.hpp"
 #include "progress.hpp"
@@ -61,8 +63,25 @@ std::map<std::string, std::string> result_folders(const SegmentArgs& args) {
   return folder_of;
 }
 
+// Results must not replace what is read.
+void refuse_outputs_that_are_inputs(const SegmentArgs& args,
+                                    const std::map<std::string, std::string>& folders) {
+  std::map<os::FileId, std::string> inputs;
+  for (const std::string& slide : args.slides) inputs.emplace(os::file_id(slide), slide);
+  inputs.emplace(os::file_id(args.model), args.model);
+  inputs.erase(os::FileId());  // missing ones
+  for (const auto& [slide, folder] : folders)
+    for (const char* name : {"/mask.tif", "/overlay.png", "/summary.json"}) {
+      const auto input = inputs.find(os::file_id(folder + name));
+      if (input != inputs.end())
+        throw UsageError("--output",
+                         "'" + input->second + "' would be overwritten by the results of '" + slide + "'");
+    }
+}
+
 void segment_one(const SegmentArgs& args, const std::string& path, const std::string& folder,
                  const PatchNetwork& network, double load_seconds) {
+  const std::string shown = printable(path);
   const double start = os::now();
   const std::unique_ptr<Slide> slide = open_slide(path);
   if (args.slide_mpp > 0.0) slide->set_pixel_size({args.slide_mpp, args.slide_mpp, "--slide-mpp"});
@@ -74,6 +93,11 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
   options.find_tissue = args.tissue == "auto";
   options.max_memory = args.max_memory;
   options.threads = args.threads;
+  if (!args.overwrite && is_finished(folder, *slide, network, options)) {
+    std::printf("%s: finished earlier, left alone (%s); --overwrite runs it again\n", shown.c_str(),
+                printable(folder).c_str());
+    return;
+  }
   SegmentResult r;
   {
     ProgressBar bar(path, args.quiet);
@@ -84,18 +108,19 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
     r = segment_slide(*slide, network, folder, options, progress, os::now() - start + load_seconds);
   }
   for (const std::string& w : r.warnings)
-    std::fprintf(stderr, "microtome: %s: warning: %s\n", path.c_str(), w.c_str());
+    std::fprintf(stderr, "microtome: %s: warning: %s\n", shown.c_str(), printable(w).c_str());
   if (args.quiet) return;
-  std::printf("%s: %s, %lld of %lld patches in %.1f s, peak memory %s\n", path.c_str(),
-              (folder + "/mask.tif").c_str(), static_cast<long long>(r.patches_run),
+  std::printf("%s: %s, %lld of %lld patches in %.1f s, peak memory %s\n", shown.c_str(),
+              printable(folder + "/mask.tif").c_str(), static_cast<long long>(r.patches_run),
               static_cast<long long>(r.patches_run + r.patches_skipped), r.seconds.total,
               mebibytes(os::peak_memory()).c_str());
   const double mm2 = r.mask_mpp_x * r.mask_mpp_y * 1e-6;
   for (std::size_t l = 1; l < r.labels.size(); ++l)
     if (mm2 > 0.0)
-      std::printf("  %s: %.4g mm2\n", r.labels[l].name.c_str(), static_cast<double>(r.label_pixels[l]) * mm2);
+      std::printf("  %s: %.4g mm2\n", printable(r.labels[l].name).c_str(),
+                  static_cast<double>(r.label_pixels[l]) * mm2);
     else
-      std::printf("  %s: %llu mask pixels\n", r.labels[l].name.c_str(),
+      std::printf("  %s: %llu mask pixels\n", printable(r.labels[l].name).c_str(),
                   static_cast<unsigned long long>(r.label_pixels[l]));
 }
 
@@ -103,7 +128,9 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
 
 int run_segment(const SegmentArgs& args) {
   if (args.tissue != "auto" && args.tissue != "none") throw UsageError("--tissue", "auto or none expected");
+  if (args.output.empty()) throw UsageError("--output", "is empty: the name of a directory expected");
   const std::map<std::string, std::string> folders = result_folders(args);
+  refuse_outputs_that_are_inputs(args, folders);
   const SignalGuard signals;
   const double start = os::now();
   const PatchNetwork network = make_patch_network(load_model(args.model));
@@ -113,19 +140,15 @@ int run_segment(const SegmentArgs& args) {
   for (const std::string& slide : args.slides) {
     const std::string& folder = folders.at(slide);
     try {
-      if (is_finished(folder) && !args.overwrite) {
-        std::printf("%s: finished earlier, left alone (%s); --overwrite runs it again\n", slide.c_str(),
-                    folder.c_str());
-        continue;
-      }
       segment_one(args, slide, folder, network, load_seconds);
     } catch (const Cancelled&) {
-      std::fprintf(stderr, "microtome: %s: interrupted\n", slide.c_str());
+      std::fprintf(stderr, "microtome: %s: interrupted\n", printable(slide).c_str());
       return 128 + interrupted;
     } catch (const std::exception& e) {
       if (args.slides.size() == 1) throw;
       const bool memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
-      std::fprintf(stderr, "microtome: %s\n", memory ? (slide + ": out of memory").c_str() : e.what());
+      std::fprintf(stderr, "microtome: %s\n",
+                   memory ? (printable(slide) + ": out of memory").c_str() : e.what());
       ++failed;
     }
   }

@@ -3,12 +3,14 @@
 
 #include "args.hpp"
 #include "microtome/core/os.hpp"
+#include "microtome/core/text.hpp"
 #include "microtome/pipeline/synth_slide.hpp"
 #include "progress.hpp"
 
 namespace microtome::tools {
 
 int run_synth(const SynthArgs& args) {
+  if (args.output.empty()) throw UsageError("--output", "is empty: the name of a slide expected");
   SynthOptions o;
   o.width = args.width;
   o.height = args.height;
@@ -25,9 +27,9 @@ int run_synth(const SynthArgs& args) {
     });
   }
   if (!args.quiet)
-    std::printf("%s: %lld x %lld pixels, %g um/px, in %.1f s; truth: %s\n", args.output.c_str(),
+    std::printf("%s: %lld x %lld pixels, %g um/px, in %.1f s; truth: %s\n", printable(args.output).c_str(),
                 static_cast<long long>(args.width), static_cast<long long>(args.height), args.mpp,
-                os::now() - start, truth_path(args.output).c_str());
+                os::now() - start, printable(truth_path(args.output)).c_str());
   return 0;
 }
 

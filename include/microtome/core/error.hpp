@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "text.hpp"
+
 namespace microtome {
 
 /// What went wrong, in terms of who can mend it. The values are the program's exit codes.
@@ -33,10 +35,7 @@ class Error : public std::runtime_error {
     if (!file.empty()) s += file + ": ";
     if (!field.empty()) s += field + ": ";
     s += message;
-    // File names, tags and header keys come from outside: keep the report on one line.
-    for (char& c : s)
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-    return s;
+    return printable(std::move(s));
   }
 
   ErrorKind kind_;

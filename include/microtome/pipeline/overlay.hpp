@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "../io/png_writer.hpp"
 #include "../slide/slide.hpp"
 #include "open_labels.hpp"
+#include "progress.hpp"
 #include "resample.hpp"
 
 namespace microtome {
@@ -107,10 +109,11 @@ inline void blend(std::uint8_t* rgb, const std::array<std::uint8_t, 3>& color, i
 /// Draws the labels of `mask_path` (a mask of the whole slide, at any scale) over `slide`: classes tinted in
 /// colors[label], light where single objects are seen, in proportion to their share of the pixel where they
 /// are not; areas outlined by one pixel. Label 0 is left as it is; labels beyond `colors` are yellow. Streams
-/// both in bands. Throws InputError (a damaged mask; damaged slide tiles are white), ResourceError.
+/// both in bands. Throws InputError (a damaged mask; damaged slide tiles are white), ResourceError,
+/// Cancelled.
 inline void write_overlay(const std::string& png_path, const Slide& slide, const std::string& mask_path,
                           const std::vector<std::array<std::uint8_t, 3>>& colors,
-                          Executor* executor = nullptr) {
+                          Executor* executor = nullptr, const ProgressFn& progress = {}) {
   DefaultExecutor serial(1);
   Executor& ex = executor ? *executor : serial;
   const std::unique_ptr<LabelImage> mask = open_labels(mask_path);
@@ -132,11 +135,18 @@ inline void write_overlay(const std::string& png_path, const Slide& slide, const
   detail::OverlayLabels::Row rows[3];  // the row above, this one, the one below, by number modulo 3
   labels.read(0, rows[0]);
   PngWriter png(png_path, width, height, 3);
+  std::mutex guard;
   for (std::int64_t y0 = 0; y0 < height; y0 += kBand) {
     const std::int64_t band = std::min(kBand, height - y0);
+    const auto tell = [&] {
+      const std::lock_guard<std::mutex> lock(guard);
+      report(progress, "overlay", static_cast<std::uint64_t>(y0), static_cast<std::uint64_t>(height));
+    };
+    tell();
     parallel_for(ex, chunks, [&](int i, int worker) {
       auto& reader = readers[static_cast<std::size_t>(worker)];
       if (!reader) reader = std::make_unique<PlaneReader>(slide, level, width, height, BadTile::fill);
+      reader->between_blocks(tell);
       const std::int64_t x = i * kChunk;
       reader->read(x, y0, std::min(kChunk, width - x), band, rgb.data() + 3 * x, stride);
     });
@@ -160,6 +170,7 @@ inline void write_overlay(const std::string& png_path, const Slide& slide, const
     png.write_rows(rgb.data(), band, stride);
   }
   png.finish();
+  report(progress, "overlay", static_cast<std::uint64_t>(height), static_cast<std::uint64_t>(height));
 }
 
 }  // namespace microtome

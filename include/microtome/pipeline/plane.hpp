@@ -62,8 +62,7 @@ inline int level_at_least_as_fine(const Slide& slide, double per_pixel_x, double
 /// Chooses level and plane size.
 /// - `level`: that level, whatever its scale.
 /// - otherwise a level within 5 % of the wanted scale is used as it is (scanners differ by more than that
-/// from
-///   their own nominal scale; resampling would only blur), else the coarsest finer level is resampled.
+///   from their own nominal scale; resampling would only blur), else the coarsest finer level is resampled.
 /// Throws UsageError for an impossible request, InputError for a slide whose pixel size is unknown.
 inline Plane choose_plane(const Slide& slide, const ScaleRequest& request) {
   constexpr double kMaxShrink = 1024.0, kMaxEnlarge = 64.0;  // beyond: a wrong unit, not a wish

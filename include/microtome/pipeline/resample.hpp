@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "../slide/slide.hpp"
@@ -87,6 +89,10 @@ class PlaneReader {
         width_(width),
         height_(height) {}
 
+  /// `f` is called between the blocks of a read, about every 512 K level pixels, and ends it by throwing: a
+  /// plane much smaller than its level makes one read last minutes.
+  void between_blocks(std::function<void()> f) { between_blocks_ = std::move(f); }
+
   /// Interleaved 8-bit RGB of [x, x+w) x [y, y+h) in plane pixels; row i begins at rgb + i * row_stride
   /// (bytes). Parts outside the plane are white. Throws InputError (BadTile::fail).
   void read(std::int64_t x, std::int64_t y, std::int64_t w, std::int64_t h, std::uint8_t* rgb,
@@ -104,10 +110,12 @@ class PlaneReader {
     const std::int64_t step_x = std::max<std::int64_t>(1, 1024 * width_ / level_width_);
     const std::int64_t step_y = std::max<std::int64_t>(1, 512 * height_ / level_height_);
     for (std::int64_t by = y0; by < y1; by += step_y)
-      for (std::int64_t bx = x0; bx < x1; bx += step_x)
+      for (std::int64_t bx = x0; bx < x1; bx += step_x) {
+        if (between_blocks_ && (bx != x0 || by != y0)) between_blocks_();
         read_block(bx, by, std::min(step_x, x1 - bx), std::min(step_y, y1 - by),
                    rgb + static_cast<std::size_t>(by - y) * row_stride + static_cast<std::size_t>(bx - x) * 3,
                    row_stride);
+      }
   }
 
   std::uint64_t bad_tiles() const { return reader_->bad_tiles(); }
@@ -161,6 +169,7 @@ class PlaneReader {
   std::vector<std::uint8_t> source_;
   std::vector<std::uint16_t> rows_;
   std::vector<std::uint32_t> sums_;
+  std::function<void()> between_blocks_;
 };
 
 }  // namespace microtome

@@ -79,12 +79,22 @@ struct PatchJob {
   }
 };
 
-inline PatchGrid choose_grid(const Plane& plane, const SegmentOptions& o, const ModelInfo& model) {
+/// Throws UsageError (see PatchGrid), and InputError for more patches than any real slide has: one bit per
+/// patch is held, and a wrong pixel size must not decide how many.
+inline PatchGrid choose_grid(const Slide& slide, const Plane& plane, const SegmentOptions& o,
+                             const ModelInfo& model) {
+  constexpr std::int64_t kMaxPatches = std::int64_t{1} << 28;
   const std::int64_t patch = o.patch > 0 ? o.patch : model.patch_size;
   std::int64_t stride = o.stride > 0 ? o.stride : model.stride;
   if (o.stride <= 0 && patch != model.patch_size && model.patch_size > 0)
     stride = std::max<std::int64_t>(1, patch * model.stride / model.patch_size);
-  return PatchGrid(plane.width, plane.height, patch, stride);
+  const PatchGrid grid(plane.width, plane.height, patch, stride);
+  if (grid.columns() > kMaxPatches / grid.rows())
+    throw InputError(slide.path(), "mpp",
+                     "a plane of " + std::to_string(plane.width) + " x " + std::to_string(plane.height) +
+                         " pixels is out of range: is a pixel size of " +
+                         scale_text(slide.pixel_size().mean()) + " um/px right?");
+  return grid;
 }
 
 inline std::vector<bool> choose_patches(const PatchGrid& grid, const TissueMask* tissue) {
@@ -140,6 +150,10 @@ inline void run_patches(const PatchJob& job, Stitcher& stitcher, Executor& execu
 
   const auto work = [&](Executor* inner) {
     PlaneReader reader(job.slide, job.plane.level, job.plane.width, job.plane.height, BadTile::fill);
+    reader.between_blocks([&] {
+      const std::lock_guard<std::mutex> lock(guard);
+      report(progress, "segment", done, total);
+    });
     const PatchFn network = job.network.open(inner);
     std::vector<std::uint8_t> rgb(rgb_stride * static_cast<std::size_t>(side));
     std::vector<float> probabilities(static_cast<std::size_t>(side * side * job.network.info.classes));
@@ -204,7 +218,7 @@ inline SegmentResult segment_to_sink(const Slide& slide, const PatchNetwork& net
   detail::PatchJob job{slide,
                        network,
                        plane,
-                       detail::choose_grid(plane, options, model),
+                       detail::choose_grid(slide, plane, options, model),
                        {slide.width(), plane.width, d},
                        {slide.height(), plane.height, d},
                        {}};

@@ -32,15 +32,10 @@ inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model) {
   return n;
 }
 
-/// Whether `folder` holds the results of a finished run.
-inline bool is_finished(const std::string& folder) {
-  return os::exists(folder + "/summary.json");
-}
-
 /// Segments `slide` into `folder` (created): mask.tif, overlay.png and, last, summary.json. Files appear
 /// complete or not at all, and those of an earlier run stay until new ones are ready. `open_seconds` is the
 /// time the caller spent opening slide and model, for the report. Throws InputError, UsageError,
-/// ResourceError, Cancelled.
+/// ResourceError (another run is writing to the folder, among others), Cancelled.
 inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& network, const std::string& folder,
                                    SegmentOptions options = {}, const ProgressFn& progress = {},
                                    double open_seconds = 0.0) {
@@ -48,6 +43,7 @@ inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& netwo
   const ModelInfo& model = network.info;
   const Plane plane = choose_plane(slide, {options.mpp, options.level, model.spacing_um_px});
   os::make_directories(folder);
+  const os::FolderLock lock(folder);
   options.spill_path = folder + "/.spill";
 
   DefaultExecutor own(options.threads > 0 ? options.threads : os::cpu_count());
@@ -78,24 +74,13 @@ inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& netwo
   writer.finish(&executor);
   const double drawing = os::now();
   result.seconds.write += drawing - finish;
-  report(progress, "overlay", 0, 1);
-  write_overlay(folder + "/overlay.png", slide, folder + "/mask.tif", mask.colors, &executor);
+  write_overlay(folder + "/overlay.png", slide, folder + "/mask.tif", mask.colors, &executor, progress);
   result.seconds.overlay = os::now() - drawing;
-  report(progress, "overlay", 1, 1);
 
   result.seconds.open = open_seconds;
   result.seconds.total = os::now() - start + open_seconds;
-  const std::string summary = folder + "/summary.json", part = os::part_path(summary);
-  try {
-    const std::string text = summary_json(slide, network, result, active_isa(), os::peak_memory());
-    os::File file(part, os::File::Mode::create);
-    file.write(0, text.data(), text.size());
-    file.sync();
-    os::rename_file(part, summary);
-  } catch (...) {
-    os::remove_file(part);
-    throw;
-  }
+  const std::string text = summary_json(slide, network, result, active_isa(), os::peak_memory());
+  os::write_file_atomically(folder + "/summary.json", text.data(), text.size());
   return result;
 }
 

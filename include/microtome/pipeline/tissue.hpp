@@ -45,9 +45,8 @@ inline int otsu_threshold(const std::array<std::uint64_t, 256>& histogram) {
 ///
 /// A thumbnail pixel (area average of the coarsest level that is fine enough) is tissue when it is
 /// - coloured: HSV saturation above Otsu's threshold of the whole thumbnail, kept between 8 and 14 of 255.
-/// The
-///   floor is the noise of JPEG glass; the cap keeps pale tissue beside strongly stained tissue, which Otsu
-///   alone would call background; or
+///   The floor is the noise of JPEG glass; the cap keeps pale tissue beside strongly stained tissue, which
+///   Otsu alone would call background; or
 /// - grey but clearly darker than glass (brightest channel below 180): unsaturated stains, pigment, ink;
 /// and never when it is near black (brightest channel below 30: scanner padding) or near white (darkest
 /// channel above 242). Then tissue grows by one thumbnail pixel all around, so that no border is cut. The
@@ -109,7 +108,13 @@ class TissueMask {
 
     parallel_for(executor, bands, [&](int band, int worker) {
       auto& reader = readers[static_cast<std::size_t>(worker)];
-      if (!reader) reader = std::make_unique<PlaneReader>(slide, level, width_, height_, BadTile::fill);
+      if (!reader) {
+        reader = std::make_unique<PlaneReader>(slide, level, width_, height_, BadTile::fill);
+        reader->between_blocks([&] {  // a band of a huge slide without coarse levels takes minutes
+          const std::lock_guard<std::mutex> lock(guard);
+          report(progress, "tissue", done, static_cast<std::uint64_t>(bands));
+        });
+      }
       const std::int64_t y = band * kRows, h = std::min(kRows, height_ - y);
       std::vector<std::uint8_t> rgb(row * static_cast<std::size_t>(h));
       reader->read(0, y, width_, h, rgb.data(), row);
