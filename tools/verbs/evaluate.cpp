@@ -7,6 +7,7 @@
 
 #include "args.hpp"
 #include "microtome/core/os.hpp"
+#include "microtome/core/text.hpp"
 #include "microtome/pipeline/evaluate.hpp"
 #include "microtome/pipeline/open_labels.hpp"
 
@@ -60,6 +61,9 @@ std::string cell(double v) {
 }  // namespace
 
 int run_evaluate(const EvaluateArgs& args) {
+  for (const std::string& mask : {args.prediction, args.truth})
+    if (os::same_file(args.json, mask))
+      throw UsageError("--json", "'" + args.json + "' is one of the masks to compare");
   const auto prediction = open_labels(args.prediction), truth = open_labels(args.truth);
   const Confusion c = compare_masks(*prediction, *truth);
   std::vector<std::string> names = class_names(*prediction);
@@ -73,7 +77,7 @@ int run_evaluate(const EvaluateArgs& args) {
     if (!s.present() && static_cast<std::size_t>(label) >= names.size()) continue;
     const std::string name = key(names, label);
     pooled[name] = figures(s, label);
-    std::printf("%-20s %s %s  %s %s %14llu %14llu%s\n", name.c_str(), cell(s.dice()).c_str(),
+    std::printf("%-20s %s %s  %s %s %14llu %14llu%s\n", printable(name).c_str(), cell(s.dice()).c_str(),
                 cell(s.iou()).c_str(), cell(s.precision()).c_str(), cell(s.recall()).c_str(),
                 static_cast<unsigned long long>(s.true_positive + s.false_positive),
                 static_cast<unsigned long long>(s.true_positive + s.false_negative),
@@ -83,16 +87,7 @@ int run_evaluate(const EvaluateArgs& args) {
     const json all = {{"prediction", args.prediction},  {"truth", args.truth}, {"width", prediction->width()},
                       {"height", prediction->height()}, {"pixels", c.total()}, {"pooled", pooled}};
     const std::string text = all.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-    const std::string part = os::part_path(args.json);
-    os::File f(part, os::File::Mode::create);
-    try {
-      f.write(0, text.data(), text.size());
-      f.sync();
-      os::rename_file(part, args.json);
-    } catch (...) {
-      os::remove_file(part);
-      throw;
-    }
+    os::write_file_atomically(args.json, text.data(), text.size());
   }
   return 0;
 }

@@ -93,8 +93,8 @@ inline ClassScore score(const Confusion& c, int label) {
 }
 
 /// Compares two masks of the same canvas; the truth may be finer by an integer k <= 1024 (sizes rounded up),
-/// then the middle pixel of each k x k block counts. Reads both in blocks: memory does not grow with the
-/// canvas unless a mask is stored in whole rows. Throws InputError when the sizes do not match or a mask is
+/// then the middle pixel of each k x k block counts. Reads both in blocks of at most 16 MiB, beside the one
+/// tile, strip or row that each mask holds. Throws InputError when the sizes do not match or a mask is
 /// damaged.
 inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
   const std::int64_t w = predicted.width(), h = predicted.height();
@@ -105,10 +105,20 @@ inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
                          " pixels is no multiple of the prediction's " + std::to_string(w) + " x " +
                          std::to_string(h));
   const bool rows = predicted.by_rows() || truth.by_rows();
-  const std::int64_t side = std::max<std::int64_t>(1, 1024 / k);
-  const std::int64_t block_w = rows ? w : side, block_h = rows ? std::max<std::int64_t>(1, 128 / k) : side;
+  // Of a truth in whole rows only the middle ones are read, of tiles all: a row would decode them again.
+  const bool middle_rows = k > 1 && truth.by_rows();
+  const std::int64_t per_pixel = middle_rows ? k : k * k;  // bytes of truth per predicted pixel
+  constexpr std::int64_t kBlock = std::int64_t{1} << 24;
+  std::int64_t block_w = std::max<std::int64_t>(1, 1024 / k), block_h = block_w;
+  if (rows) {
+    block_w = std::min(w, kBlock / per_pixel);
+    // Rows wider than a block are read one by one, so that their pieces come from one decoded row or strip.
+    block_h = block_w < w
+                  ? 1
+                  : std::clamp<std::int64_t>(kBlock / (w * per_pixel), 1, std::max<std::int64_t>(1, 128 / k));
+  }
   Confusion c;
-  std::vector<std::uint8_t> p, t;
+  std::vector<std::uint8_t> p, t, row;
   for (std::int64_t y = 0; y < h; y += block_h)
     for (std::int64_t x = 0; x < w; x += block_w) {
       const std::int64_t bw = std::min(block_w, w - x), bh = std::min(block_h, h - y);
@@ -116,13 +126,24 @@ inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
       predicted.read(x, y, bw, bh, p.data());
       const std::int64_t tw = std::min(bw * k, truth.width() - x * k),
                          th = std::min(bh * k, truth.height() - y * k);
-      t.resize(static_cast<std::size_t>(tw * th));
-      truth.read(x * k, y * k, tw, th, t.data());
-      if (k > 1) {  // in place: the source is never before the target
-        for (std::int64_t j = 0; j < bh; ++j)
+      const auto middle = [k](std::int64_t i, std::int64_t size) {
+        return std::min(i * k + k / 2, size - 1);
+      };
+      if (middle_rows) {
+        t.resize(p.size());
+        row.resize(static_cast<std::size_t>(tw));
+        for (std::int64_t j = 0; j < bh; ++j) {
+          truth.read(x * k, y * k + middle(j, th), tw, 1, row.data());
           for (std::int64_t i = 0; i < bw; ++i)
-            t[static_cast<std::size_t>(j * bw + i)] = t[static_cast<std::size_t>(
-                std::min(j * k + k / 2, th - 1) * tw + std::min(i * k + k / 2, tw - 1))];
+            t[static_cast<std::size_t>(j * bw + i)] = row[static_cast<std::size_t>(middle(i, tw))];
+        }
+      } else {
+        t.resize(static_cast<std::size_t>(tw * th));
+        truth.read(x * k, y * k, tw, th, t.data());
+        for (std::int64_t j = 0; j < bh && k > 1; ++j)  // in place: the source is never before the target
+          for (std::int64_t i = 0; i < bw; ++i)
+            t[static_cast<std::size_t>(j * bw + i)] =
+                t[static_cast<std::size_t>(middle(j, th) * tw + middle(i, tw))];
       }
       c.count(p.data(), t.data(), p.size());
     }

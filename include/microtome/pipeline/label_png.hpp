@@ -49,10 +49,10 @@ class LabelPng final : public LabelImage {
 
   void read(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height,
             std::uint8_t* out) override {
-    if (y < next_row_) restart();
+    if (y + 1 < next_row_ || (y < next_row_ && height > 1)) restart();
     while (next_row_ < y) decode_row();
     for (std::int64_t r = 0; r < height; ++r) {
-      decode_row();
+      if (y + r == next_row_) decode_row();  // else one row is read piece by piece
       for (std::int64_t i = 0; i < width; ++i) out[r * width + i] = label(x + i);
     }
   }

@@ -40,15 +40,20 @@ class LabelTiff final : public LabelImage {
             std::uint8_t* out) override {
     for (std::int64_t ty = y / tile_height_; ty * tile_height_ < y + height; ++ty)
       for (std::int64_t tx = x / tile_width_; tx * tile_width_ < x + width; ++tx) {
-        decode(ty * across_ + tx);
+        const bool there = decode(ty * across_ + tx);
         const std::int64_t x0 = std::max(x, tx * tile_width_),
                            x1 = std::min(x + width, (tx + 1) * tile_width_);
         const std::int64_t y0 = std::max(y, ty * tile_height_),
                            y1 = std::min(y + height, (ty + 1) * tile_height_);
-        for (std::int64_t r = y0; r < y1; ++r)
-          std::memcpy(out + (r - y) * width + (x0 - x),
-                      tile_.data() + (r - ty * tile_height_) * tile_width_ + (x0 - tx * tile_width_),
-                      static_cast<std::size_t>(x1 - x0));
+        for (std::int64_t r = y0; r < y1; ++r) {
+          std::uint8_t* to = out + (r - y) * width + (x0 - x);
+          const auto n = static_cast<std::size_t>(x1 - x0);
+          if (there)
+            std::memcpy(to, tile_.data() + (r - ty * tile_height_) * tile_width_ + (x0 - tx * tile_width_),
+                        n);
+          else
+            std::memset(to, 0, n);
+        }
       }
   }
 
@@ -111,12 +116,11 @@ class LabelTiff final : public LabelImage {
     across_ = (width_ + tile_width_ - 1) / tile_width_;
     const char* text = nullptr;
     if (TIFFGetField(t, TIFFTAG_IMAGEDESCRIPTION, &text) == 1 && text) description_ = text;
-    tile_.resize(static_cast<std::size_t>(tile_width_ * tile_height_));
   }
 
-  void decode(std::int64_t index) {
-    if (index == decoded_) return;
-    decoded_ = -1;
+  // False for an absent tile: there is nothing, and nothing is allocated for it.
+  bool decode(std::int64_t index) {
+    if (index == decoded_) return true;
     message_.clear();
     TIFF* t = tiff_.get();
     const auto i = static_cast<std::uint32_t>(index);
@@ -125,14 +129,14 @@ class LabelTiff final : public LabelImage {
     if (by_rows_) rows = std::min(rows, height_ - index * tile_height_);
     const auto need = static_cast<tmsize_t>(tile_width_ * rows);
     int bad = 0;
-    if (TIFFGetStrileByteCountWithErr(t, i, &bad) == 0 && !bad) {  // absent tile: nothing there
-      std::fill(tile_.begin(), tile_.end(), std::uint8_t{0});
-    } else {
-      const tmsize_t got = by_rows_ ? TIFFReadEncodedStrip(t, i, tile_.data(), need)
-                                    : TIFFReadEncodedTile(t, i, tile_.data(), need);
-      if (got != need) fail(where, "cannot be decoded");
-    }
+    if (TIFFGetStrileByteCountWithErr(t, i, &bad) == 0 && !bad) return false;
+    decoded_ = -1;
+    tile_.resize(static_cast<std::size_t>(tile_width_ * tile_height_));
+    const tmsize_t got = by_rows_ ? TIFFReadEncodedStrip(t, i, tile_.data(), need)
+                                  : TIFFReadEncodedTile(t, i, tile_.data(), need);
+    if (got != need) fail(where, "cannot be decoded");
     decoded_ = index;
+    return true;
   }
 
   std::unique_ptr<TIFF, Close> tiff_;

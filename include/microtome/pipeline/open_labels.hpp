@@ -5,6 +5,7 @@
 
 #include "../core/error.hpp"
 #include "../core/os.hpp"
+#include "../slide/tiff_file.hpp"
 #include "label_image.hpp"
 #include "label_png.hpp"
 #include "label_tiff.hpp"
@@ -16,10 +17,8 @@ namespace microtome {
 /// Recognised by content. Throws InputError naming the field at fault.
 inline std::unique_ptr<LabelImage> open_labels(const std::string& path, int level = 0) {
   unsigned char m[8] = {};
-  os::File(path, os::File::Mode::read).read_some(0, m, sizeof m);
-  const bool little = m[0] == 'I' && m[1] == 'I' && (m[2] == 42 || m[2] == 43) && m[3] == 0;
-  const bool big = m[0] == 'M' && m[1] == 'M' && (m[3] == 42 || m[3] == 43) && m[2] == 0;
-  if (little || big) return std::make_unique<LabelTiff>(path, level);
+  const std::size_t n = os::File(path, os::File::Mode::read).read_some(0, m, sizeof m);
+  if (tiff::is_tiff(m, n)) return std::make_unique<LabelTiff>(path, level);
   if (m[0] == 0x89 && m[1] == 'P' && m[2] == 'N' && m[3] == 'G' && level == 0)
     return std::make_unique<LabelPng>(path);
   throw InputError(path, "", "not a mask: TIFF or PNG expected");
