@@ -85,3 +85,29 @@ def write_png(path, width, height, pixel):
 def stained(x, y):
     """Pink tissue with violet spots."""
     return (110, 60, 140) if (x // 9 + y // 7) % 3 == 0 else (220, 150 + (x * 7 + y * 3) % 30, 190)
+
+
+def write_sparse_tiff(path, width, height, tile=None, samples=3):
+    """BigTIFF whose tiles (or one-row strips, tile=None) are all absent: a small file of any size in pixels."""
+    count = -(-width // tile) * -(-height // tile) if tile else height
+    zeros = bytes(8 * count)
+    tags = [(256, 4, width), (257, 4, height), (258, 3, [8] * samples), (259, 3, 1), (262, 3, 2 if samples == 3 else 1),
+            (277, 3, samples), (284, 3, 1)]
+    if tile:
+        tags += [(322, 4, tile), (323, 4, tile), (324, 16, zeros), (325, 16, zeros)]
+    else:
+        tags += [(273, 16, zeros), (278, 4, 1), (279, 16, zeros)]
+    tags.sort()
+    size = {3: 2, 4: 4, 16: 8}
+    entries, behind = b"", b""
+    first_behind = 16 + 8 + 20 * len(tags) + 8
+    for tag, kind, value in tags:
+        if not isinstance(value, bytes):
+            values = value if isinstance(value, list) else [value]
+            value = b"".join(v.to_bytes(size[kind], "little") for v in values)
+        n = len(value) // size[kind]
+        if len(value) > 8:
+            behind, value = behind + value, struct.pack("<Q", first_behind + len(behind))
+        entries += struct.pack("<HHQ", tag, kind, n) + value.ljust(8, b"\0")
+    with open(path, "wb") as f:
+        f.write(b"II\x2b\0\x08\0\0\0" + struct.pack("<QQ", 16, len(tags)) + entries + bytes(8) + behind)

@@ -228,7 +228,8 @@ class File {
   int fd_ = -1;
 };
 
-/// Writes a whole file that appears complete or not at all; an existing one is replaced. Throws ResourceError.
+/// Writes a whole file that appears complete or not at all; an existing one is replaced. Throws
+/// ResourceError.
 inline void write_file_atomically(const std::string& path, const void* data, std::size_t n) {
   const std::string part = part_path(path);
   try {

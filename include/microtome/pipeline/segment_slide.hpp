@@ -42,6 +42,7 @@ inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& netwo
   const double start = os::now();
   const ModelInfo& model = network.info;
   const Plane plane = choose_plane(slide, {options.mpp, options.level, model.spacing_um_px});
+  detail::choose_grid(slide, plane, options, model);  // refuses before anything is written or allocated
   os::make_directories(folder);
   const os::FolderLock lock(folder);
   options.spill_path = folder + "/.spill";
