@@ -158,6 +158,17 @@ TEST_CASE("a finer truth is sampled in the middle of each block, sizes rounded u
   for (int i = 0; i < 5; ++i) agree += c.at(i, i);
   CHECK(agree == static_cast<std::uint64_t>(w * h));
 
+  // Stored in rows: other blocks, of which only the middle rows are read.
+  std::vector<std::string> rows;
+  for (std::int64_t y = 0; y < h * k - 1; ++y) {
+    rows.emplace_back();
+    for (std::int64_t x = 0; x < w * k - 2; ++x) rows.back() += static_cast<char>(truth(x, y));
+  }
+  write(dir / "t.png", png_bytes(w * k - 2, h * k - 1, 8, 0, rows));
+  const Confusion by_rows = compare(dir / "p.tif", dir / "t.png");
+  for (int i = 0; i < 5; ++i)
+    for (int j = 0; j < 5; ++j) CHECK(by_rows.at(i, j) == c.at(i, j));
+
   write_tiff(dir / "other.tif", w * k, h * k + 9, truth);
   std::string message;
   try {
@@ -167,6 +178,32 @@ TEST_CASE("a finer truth is sampled in the middle of each block, sizes rounded u
   }
   CHECK(message.find("2100 x 1512") != std::string::npos);
   CHECK(message.find("700 x 501") != std::string::npos);
+}
+
+TEST_CASE("rows wider than a block are compared in pieces") {
+  const microtome_test::TempDir dir;
+  constexpr std::uint32_t k = 1024, w = 40000;  // a truth of 41 million pixels a row
+  const auto label = [](std::uint32_t x) { return static_cast<char>(x / 100 % 3); };
+  TIFF* t = TIFFOpen((dir / "t.tif").c_str(), "w");
+  for (const auto& [tag, value] : {std::pair<std::uint32_t, std::uint32_t>{TIFFTAG_IMAGEWIDTH, w * k},
+                                   {TIFFTAG_IMAGELENGTH, k + 1},
+                                   {TIFFTAG_BITSPERSAMPLE, 8},
+                                   {TIFFTAG_SAMPLESPERPIXEL, 1},
+                                   {TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK},
+                                   {TIFFTAG_COMPRESSION, COMPRESSION_PACKBITS},
+                                   {TIFFTAG_ROWSPERSTRIP, 1}})
+    TIFFSetField(t, tag, value);
+  std::string row;
+  for (std::uint32_t x = 0; x < w; ++x) row.append(k, label(x));
+  for (const std::uint32_t y : {k / 2, k}) TIFFWriteEncodedStrip(t, y, row.data(), row.size());
+  TIFFClose(t);
+  std::string small;
+  for (std::uint32_t x = 0; x < w; ++x) small += label(x);
+  write(dir / "p.png", png_bytes(w, 2, 8, 0, {small, small}));
+  const Confusion c = compare(dir / "p.png", dir / "t.tif");
+  CHECK(c.total() == 2 * w);
+  CHECK(c.at(0, 0) + c.at(1, 1) + c.at(2, 2) == 2 * w);
+  CHECK(c.at(2, 2) > w / 2);
 }
 
 TEST_CASE("0 and 255 mean 0 and 1, unless other labels are there") {

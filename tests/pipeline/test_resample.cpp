@@ -176,3 +176,18 @@ TEST_CASE("mask axis: the pixel under the centre, and its inverse") {
         }
       }
 }
+
+TEST_CASE("a long read calls back between its blocks, and ends when that throws") {
+  const FakeSlide s({{4096, 2048}}, 0.5, tissue_color);
+  PlaneReader reader(s, 0, 512, 256);
+  std::vector<std::uint8_t> rgb(512 * 256 * 3);
+  int calls = 0;
+  reader.between_blocks([&] { ++calls; });
+  reader.read(0, 0, 512, 256, rgb.data(), 512 * 3);
+  CHECK(calls == 4 * 4 - 1);
+  reader.between_blocks([&] {
+    if (++calls == 20) throw 20;
+  });
+  CHECK_THROWS_AS(reader.read(0, 0, 512, 256, rgb.data(), 512 * 3), int);
+  CHECK(calls == 20);
+}
