@@ -23,8 +23,9 @@ TEST_CASE("peak memory keeps to the budget, whatever the width and height of the
   options.find_tissue = false;
   options.threads = 2;
   options.max_memory = std::uint64_t{112} << 20;
-  for (const auto& [width, height] :
+  for (const auto& size :
        std::vector<std::pair<std::int64_t, std::int64_t>>{{30000, 1500}, {1500, 30000}, {6000, 6000}}) {
+    const std::int64_t width = size.first, height = size.second;  // clang 14 captures no structured bindings
     CAPTURE(width);
     const TempDir dir;
     options.spill_path = dir / "spill";
