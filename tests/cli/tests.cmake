@@ -7,4 +7,7 @@ if(TARGET microtome_program)
       $<TARGET_FILE:microtome_program>)
     set_tests_properties(cli.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
   endforeach()
+  add_test(NAME cli.huge_slide COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/huge_slide.py
+    $<TARGET_FILE:microtome_program>)
+  set_tests_properties(cli.huge_slide PROPERTIES LABELS full TIMEOUT 3600)
 endif()
