@@ -1,8 +1,11 @@
 // The kernels of this translation unit's own flags, for programs that only include the headers.
 // Included by core/kernel_table.hpp.
 #pragma once
+#include <vector>
+
 #include "../core/isa.hpp"
 #include "all.hpp"
+#include "table.hpp"
 
 // The namespace carries the ISA: two translation units with different -m flags get two tables, not one.
 #define MICROTOME_NATIVE MICROTOME_CAT(native_, MICROTOME_ISA)
