@@ -12,6 +12,7 @@ using namespace microtome_test;
 
 TEST_CASE("peak memory keeps to the budget, whatever the width and height of the slide") {
   PatchNetwork network = fake_network(2, FinalLayer::softmax, 512, 448);
+  network.info.class_names[0] = "background";  // labels 0 and 1
   network.open = [](Executor*) -> PatchFn {
     return [](const std::uint8_t* rgb, std::size_t, std::int64_t w, std::int64_t h, float* out) {
       std::fill_n(out, w * h, rgb[0] % 2 ? 0.2f : 0.8f);
