@@ -84,6 +84,10 @@ def check_openslide(program, data, rows):
                 failures.append(f"{row['file']}: should be refused with '{refusal}', got {code}: {err}")
             continue
         for level, (width, height) in enumerate(slide.level_dimensions):
+            # OpenSlide 3 decodes through libtiff's RGBA interface, which misplaces rows of tiles larger than the image.
+            tile = [int(slide.properties.get(f"openslide.level[{level}].tile-{side}", 0)) for side in ("width", "height")]
+            if openslide.__library_version__.startswith("3.") and (width < tile[0] or height < tile[1]):
+                continue
             try:
                 theirs = slide.read_region((0, 0), level, (width, height))
             except openslide.OpenSlideError:
