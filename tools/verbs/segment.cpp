@@ -10,6 +10,7 @@
 #include "args.hpp"
 #include "microtome/core/text.hpp"
 #include "microtome/pipeline/finished.hpp"
+#include "microtome/pipeline/plane.hpp"
 #include "microtome/pipeline/segment_slide.hpp"
 #include "microtome/slide/registry.hpp"
 #include "progress.hpp"
@@ -98,6 +99,12 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
                 printable(folder).c_str());
     return;
   }
+  const auto warn = [&](const std::string& w) {
+    std::fprintf(stderr, "microtome: %s: warning: %s\n", shown.c_str(), printable(w).c_str());
+  };
+  // What is doubtful about the scale is known before hours of work.
+  const Plane plane = choose_plane(*slide, {options.mpp, options.level, network.info.spacing_um_px});
+  for (const std::string& w : plane.warnings) warn(w);
   SegmentResult r;
   {
     ProgressBar bar(path, args.quiet);
@@ -107,13 +114,13 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
     };
     r = segment_slide(*slide, network, folder, options, progress, os::now() - start + load_seconds);
   }
-  for (const std::string& w : r.warnings)
-    std::fprintf(stderr, "microtome: %s: warning: %s\n", shown.c_str(), printable(w).c_str());
+  for (std::size_t i = plane.warnings.size(); i < r.warnings.size(); ++i) warn(r.warnings[i]);
   if (args.quiet) return;
-  std::printf("%s: %s, %lld of %lld patches in %.1f s, peak memory %s\n", shown.c_str(),
-              printable(folder + "/mask.tif").c_str(), static_cast<long long>(r.patches_run),
+  const double megapixels = 1e-6 * static_cast<double>(slide->width()) * static_cast<double>(slide->height());
+  std::printf("%s: %s, %lld of %lld patches in %.1f s, %.3g Mpixel/s of the slide, peak memory %s\n",
+              shown.c_str(), printable(folder + "/mask.tif").c_str(), static_cast<long long>(r.patches_run),
               static_cast<long long>(r.patches_run + r.patches_skipped), r.seconds.total,
-              mebibytes(os::peak_memory()).c_str());
+              megapixels / r.seconds.total, mebibytes(os::peak_memory()).c_str());
   const double mm2 = r.mask_mpp_x * r.mask_mpp_y * 1e-6;
   for (std::size_t l = 1; l < r.labels.size(); ++l)
     if (mm2 > 0.0)
