@@ -7,10 +7,7 @@ import zipfile
 
 import torch
 from gandlf_net import DEPTH, UNet
-
-
-class Refused(Exception):
-    """The input cannot become a model file; the message is one line."""
+from model_facts import Refused
 
 
 class Opaque:

@@ -17,6 +17,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import export_gandlf  # noqa: E402
+import model_facts  # noqa: E402
 import safetensors_io  # noqa: E402
 from gandlf_net import UNet, fill_with_hash  # noqa: E402
 
@@ -236,7 +237,7 @@ class Export(unittest.TestCase):
         cases = [
             ({"normalize_div_by_255": None}, {"kind": "div255"}),
             ({"rgba2rgb": None, "normalize": None}, {"kind": "zscore_tile"}),
-            (["rgba2rgb", "normalize_imagenet"], export_gandlf.IMAGENET),
+            (["rgba2rgb", "normalize_imagenet"], model_facts.IMAGENET),
             ({"normalize_standardize": None}, {"kind": "mean_std", "mean": [0.5] * 3, "std": [0.5] * 3}),
             ([{"normalize_by_val": {"mean": [0, 0.5, 1], "std": 2}}], {"kind": "mean_std", "mean": [0.0, 0.5, 1.0], "std": [2.0] * 3}),
             ({}, {"kind": "none"}),
