@@ -27,6 +27,9 @@ FINAL_LAYERS = {
     "classification_without_softmax": "none",
 }
 IMAGENET = {"kind": "mean_std", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+# What an ONNX file keeps beside the facts, so that it can be turned back: the type of the convolution weights, and
+# the norms' num_batches_tracked as a JSON object.
+WEIGHTS_DTYPE, NORM_COUNTERS = "microtome.weights_dtype", "microtome.norm_counters"
 # GaNDLF preprocessing that changes nothing for an RGB tile at inference.
 HARMLESS = {"rgba2rgb", "rgba_to_rgb", "to_canonical", "crop_external_zero_planes"}
 
