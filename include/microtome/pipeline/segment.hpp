@@ -19,6 +19,7 @@
 #include "plane.hpp"
 #include "progress.hpp"
 #include "resample.hpp"
+#include "stain_sample.hpp"
 #include "stitch.hpp"
 #include "tissue.hpp"
 
@@ -26,11 +27,12 @@ namespace microtome {
 
 /// How to segment. The result depends on the first block only, never on the second.
 struct SegmentOptions {
-  double mpp = 0.0;         ///< run at this scale, um/px; 0: the model's
-  int level = -1;           ///< run on this slide level as it is; -1: chosen by scale
-  std::int64_t patch = 0;   ///< pixels at that scale; 0: the model's
-  std::int64_t stride = 0;  ///< pixels; 0: the model's, or in its proportion when `patch` is given
-  bool find_tissue = true;  ///< run only patches that touch tissue; false: all
+  double mpp = 0.0;           ///< run at this scale, um/px; 0: the model's
+  int level = -1;             ///< run on this slide level as it is; -1: chosen by scale
+  std::int64_t patch = 0;     ///< pixels at that scale; 0: the model's
+  std::int64_t stride = 0;    ///< pixels; 0: the model's, or in its proportion when `patch` is given
+  bool find_tissue = true;    ///< run only patches that touch tissue; false: all
+  StainProfile stain_target;  ///< the network sees the slide in these colours; method none: in its own
 
   std::uint64_t max_memory = 0;  ///< bytes; 0: a quarter of the physical memory
   int threads = 0;               ///< 0: all CPUs this process may use
@@ -41,7 +43,7 @@ struct SegmentOptions {
 
 /// Seconds of work per stage, summed over threads; `total` is by the clock.
 struct StageSeconds {
-  double open = 0, tissue = 0, read = 0, infer = 0, stitch = 0, write = 0, overlay = 0, total = 0;
+  double open = 0, tissue = 0, read = 0, stain = 0, infer = 0, stitch = 0, write = 0, overlay = 0, total = 0;
 };
 
 /// What was done; summary.hpp writes it down.
@@ -55,6 +57,8 @@ struct SegmentResult {
   std::int64_t patches_run = 0, patches_skipped = 0;
   double tissue_fraction = -1.0;  ///< share of the slide, -1: not looked for
   int tissue_threshold = -1;
+  StainProfile stain_target;  ///< as asked for
+  StainProfile stain;         ///< of the slide; method none: not asked for, or not to be fitted (a warning)
   std::uint64_t bad_tile_reads = 0;  ///< reads of damaged tiles, shown to the network as white
   MemoryPlan memory;
   int threads = 1;
@@ -73,6 +77,7 @@ struct PatchJob {
   PatchGrid grid;
   MaskAxis x, y;
   std::vector<bool> chosen;  // one bit per patch, row-major: whether it runs
+  StainNormalizer stain;
 
   bool runs(std::int64_t column, std::int64_t row) const {
     return chosen[static_cast<std::size_t>(row * grid.columns() + column)];
@@ -167,19 +172,23 @@ inline void run_patches(const PatchJob& job, Stitcher& stitcher, Executor& execu
       reader.read(job.grid.x().start(at.column), job.grid.y().start(at.row), side, side, rgb.data(),
                   rgb_stride);
       const double t1 = os::now();
-      network(rgb.data(), rgb_stride, side, side, probabilities.data());
+      job.stain.apply(rgb.data(), rgb_stride, side, side);
       const double t2 = os::now();
+      network(rgb.data(), rgb_stride, side, side, probabilities.data());
+      const double t3 = os::now();
       if (!std::all_of(probabilities.begin(), probabilities.end(), [](float p) { return std::isfinite(p); }))
         throw InputError(job.network.info.path, "", "the network gave a value that is not a number");
       stitcher.add(at.column, at.row, probabilities.data());
       spent.read += t1 - t0;
-      spent.infer += t2 - t1;
-      spent.stitch += os::now() - t2;
+      spent.stain += t2 - t1;
+      spent.infer += t3 - t2;
+      spent.stitch += os::now() - t3;
       const std::lock_guard<std::mutex> lock(guard);
       report(progress, "segment", ++done, total);
     }
     const std::lock_guard<std::mutex> lock(guard);
     result.seconds.read += spent.read;
+    result.seconds.stain += spent.stain;
     result.seconds.infer += spent.infer;
     result.seconds.stitch += spent.stitch;
     result.bad_tile_reads += reader.bad_tiles();
@@ -221,6 +230,7 @@ inline SegmentResult segment_to_sink(const Slide& slide, const PatchNetwork& net
                        detail::choose_grid(slide, plane, options, model),
                        {slide.width(), plane.width, d},
                        {slide.height(), plane.height, d},
+                       {},
                        {}};
   DefaultExecutor own(options.threads > 0 ? options.threads : os::cpu_count());
   Executor& executor = options.executor ? *options.executor : own;
@@ -249,7 +259,19 @@ inline SegmentResult segment_to_sink(const Slide& slide, const PatchNetwork& net
     if (tissue.fraction() < 0.001)
       result.warnings.push_back("almost no tissue was found; if there is some, use --tissue none");
   }
-  job.chosen = detail::choose_patches(job.grid, options.find_tissue ? &tissue : nullptr);
+  const TissueMask* found = options.find_tissue ? &tissue : nullptr;
+  if (options.stain_target.method != StainMethod::none) {
+    const double begin = os::now();
+    result.stain_target = options.stain_target;
+    const StainFit fit =
+        fit_plane_stain(options.stain_target.method, slide, plane, found, executor, progress);
+    if (fit.ok())
+      job.stain = StainNormalizer(result.stain = fit.profile, options.stain_target);
+    else
+      result.warnings.push_back("the stain is not normalised: " + fit.failure);
+    result.seconds.stain = os::now() - begin;
+  }
+  job.chosen = detail::choose_patches(job.grid, found);
   for (const bool run : job.chosen) ++(run ? result.patches_run : result.patches_skipped);
   result.memory =
       plan_memory(detail::memory_needs(job, tissue.pixels().size(), result.threads), options.max_memory);
