@@ -65,7 +65,9 @@ class Builder:
             raise Refused("metadata sigmoid_input_multiplier is not a number") from None
         walk(self, ("input", self.channels))
         for name in stored:
-            if name not in self.bound and not name.endswith(".num_batches_tracked"):
+            norm, _, part = name.rpartition(".")
+            counter = part == "num_batches_tracked" and f"{norm}.running_var" in self.bound
+            if name not in self.bound and not counter:
                 raise Refused(f"tensor {name} is not part of GaNDLF's {architecture}")
 
     def shape(self, name):
@@ -128,7 +130,7 @@ class Builder:
         roi = "" if self.opset >= 13 else self.constant("no_roi", np.zeros(0, np.float32))
         scales = self.constant("twice", np.array([1, 1] + [2] * self.rank, np.float32))
         attributes = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-        return self.node("Resize", [small[0], roi, scales], f"{name}.enlarged", **attributes), channels
+        return self.node("Resize", [small[0], roi, scales], f"{name}.up", **attributes), channels
 
     def final(self, x):
         logits, last = x[0], self.rank + 1

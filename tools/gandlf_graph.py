@@ -9,15 +9,15 @@ EPSILON = 1e-5
 
 
 def walk(g, image):
-    """Runs the network on the value `image`; `g` does what each operation means and knows the sizes:
+    """Runs the network on the value `image`; `g` says what values are and what each operation does with them:
 
-    g.base, g.residual                          after the first convolution is done (base) and before the first sum
-    g.classes                                   output channels
-    g.norm_before_down(x)                       the order inside down-sampling blocks; x is what they read
+    g.base, g.classes                           channels; may be None until the first, the last convolution tells
+    g.residual                                  whether blocks end with a sum
+    g.norm_before_down(x)                       the order inside the down-sampling block that reads x
     g.conv(name, x, channels, kernel, stride)   padded by kernel // 2, with bias
     g.norm(name, x), g.act(x)                   batch norm at inference, leaky ReLU
     g.add(x, y), g.concat(x, y)                 sum; channels of x, then those of y
-    g.up(name, x, channels)                     doubled sides (linear, corners aligned), 1x1 convolution
+    g.up(name, x, channels)                     doubled sides (linear, corners aligned) and 1x1 convolution
     g.final(x)                                  softmax, sigmoid or nothing
     """
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 
 class Refused(Exception):
-    """The input cannot become a model file; the message is one line."""
+    """The input cannot be converted; the message is one line, whatever names the input holds."""
+
+    def __str__(self):
+        return "".join(c if c.isprintable() else "?" for c in super().__str__())
 
 
 ARCHITECTURES = {"unet": "unet", "resunet": "resunet", "residualunet": "resunet"}

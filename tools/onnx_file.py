@@ -4,6 +4,7 @@ Source: the ONNX intermediate representation (onnx/onnx, docs/IR.md, docs/Operat
 """
 
 import math
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Node:
         self.op = proto.op_type if standard else f"{proto.domain}::{proto.op_type}"
         self.inputs = inputs
         self.outputs = list(proto.output)
-        self.label = f"node '{proto.name or (self.outputs or ['?'])[0]}' ({self.op})"
+        self.label = f"node '{(proto.name or (self.outputs or ['?'])[0])[:100]}' ({self.op[:50]})"
         self.attributes = {a.name: _attribute(a) for a in proto.attribute}
 
 
@@ -48,7 +49,6 @@ class OnnxFile:
         model = _parse(path)
         graph = model.graph
         self.metadata = {p.key: p.value for p in model.metadata_props}
-        self.producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
         versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
         self.opset = versions[0] if len(versions) == 1 else 0
         if self.opset < 11:
@@ -99,7 +99,9 @@ class OnnxFile:
             result = node.attributes["value"]
         elif node.op in FOLDS and all(name in self._constants for name in node.inputs):
             try:
-                attributes = {k: self._decode(v) if isinstance(v, TensorProto) else v for k, v in node.attributes.items()}
+                attributes = {
+                    k: self._decode(v) if isinstance(v, TensorProto) else v for k, v in node.attributes.items()
+                }
                 result = FOLDS[node.op](*(self.array(name) for name in node.inputs), **attributes)
             except (ValueError, TypeError, IndexError, OverflowError):
                 return False  # stays a node; nothing will match it
@@ -165,11 +167,15 @@ def _parse(path):
         raise Refused("no such file")
     if path.stat().st_size > FILE_LIMIT:
         raise Refused("is larger than an ONNX file can be")
-    model = ModelProto()
+    model, data = ModelProto(), path.read_bytes()
     try:
-        model.ParseFromString(path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some versions of protobuf only warn about data left over
+            parsed = model.ParseFromString(data)
     except DecodeError as error:
         raise Refused("is not an ONNX file, or is truncated") from error
+    if parsed != len(data):
+        raise Refused("is not an ONNX file, or is truncated")
     if not model.graph.node or not model.opset_import:
         raise Refused("is not an ONNX model: it has no nodes or states no opset")
     return model

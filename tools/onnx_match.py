@@ -79,7 +79,9 @@ class Matcher:
         found = [node for node in readers if node.op == op]
         if not found:
             if readers:
-                hint = "; instance norm needs an export with batch 1 and fixed sides" if readers[0].op == "Reshape" else ""
+                hint = (
+                    "; instance norm needs an export with batch 1 and fixed sides" if readers[0].op == "Reshape" else ""
+                )
                 raise Refused(f"{readers[0].label} does not match: {op} expected ({what}){hint}")
             raise Refused(f"nothing reads '{x.names[-1]}': {op} expected ({what})")
         if len(found) > 1:
@@ -105,6 +107,7 @@ class Matcher:
             same = abs(value - expected) <= 1e-4 * expected if isinstance(value, float) else value == expected
             if not same:
                 text = value.decode(errors="replace") if isinstance(value, bytes) else value
+                text = f"{text:.6g}" if isinstance(text, float) else text
                 expected = expected.decode() if isinstance(expected, bytes) else expected
                 raise Refused(f"{node.label} does not match: {name} is {text}, {expected} expected ({what})")
         strangers = set(node.attributes) - set(wanted) - IDLE.get(node.op, set())
