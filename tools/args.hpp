@@ -6,12 +6,20 @@
 #include <string>
 #include <vector>
 
+#include "backend.hpp"
+
 namespace microtome::tools {
 
 /// Options that several verbs share.
 struct CommonArgs {
   int threads = 0;  ///< 0: all CPUs this process may use
   bool quiet = false;
+};
+
+/// Stain normalisation before the network (stain_option.hpp).
+struct StainArgs {
+  std::string norm = "none";  ///< none | macenko | reinhard
+  std::string target;         ///< slide or image whose colours are aimed at; empty: reference values
 };
 
 struct SegmentArgs : CommonArgs {
@@ -25,6 +33,7 @@ struct SegmentArgs : CommonArgs {
   std::int64_t stride = 0;       ///< pixels at model scale; 0: the model's
   std::string tissue = "auto";   ///< auto | none
   std::uint64_t max_memory = 0;  ///< bytes; 0: a quarter of the physical memory
+  StainArgs stain;
   bool overwrite = false;
 };
 
@@ -46,9 +55,15 @@ struct DoctorArgs : CommonArgs {
   bool json = false;
 };
 
-struct EvaluateArgs {
+/// Either a mask against the truth (`prediction`, `truth`) or a model against images (`model`, `images`,
+/// `masks`).
+struct EvaluateArgs : CommonArgs {
   std::string prediction, truth;
-  std::string json;
+  std::string model, images, masks;
+  BackendArgs backend;
+  std::optional<double> threshold;  ///< replaces the model's
+  std::string json, csv;            ///< files to write; empty: none
+  std::string save_masks;           ///< directory for predicted masks; empty: not saved
 };
 
 struct SynthArgs {

@@ -20,6 +20,13 @@ void add_threads(CLI::App* verb, CommonArgs& a) {
   verb->add_flag("-q,--quiet", a.quiet, "no progress");
 }
 
+void add_stain(CLI::App* verb, StainArgs& a) {
+  verb->add_option("--stain-norm", a.norm, "stain normalisation: none, macenko or reinhard (default: none)")
+      ->check(CLI::IsMember({"none", "macenko", "reinhard"}));
+  verb->add_option("--stain-target", a.target,
+                   "slide or image whose colours it aims at (default: reference values)");
+}
+
 // CLI::PositiveNumber lets NaN and infinity pass.
 const CLI::Validator positive(
     [](std::string& text) {
@@ -85,6 +92,7 @@ int run(int argc, char** argv) {
                 "which patches to run: auto (where tissue is found) or none (all)")
       ->check(CLI::IsMember({"auto", "none"}));
   s->add_option("--max-memory", memory, "memory budget, e.g. 512M or 2G (default: a quarter of the RAM)");
+  add_stain(s, segment.stain);
   s->add_flag("--overwrite", segment.overwrite, "redo slides whose results exist");
   add_threads(s, segment);
   s->footer(
@@ -132,12 +140,44 @@ int run(int argc, char** argv) {
   d->callback([&] { code = run_doctor(doctor); });
 
   EvaluateArgs evaluate;
-  auto* e = app.add_subcommand("evaluate", "Dice and IoU per class of a mask against the truth");
-  e->add_option("prediction", evaluate.prediction, "mask to judge (TIFF or PNG of class ids)")->required();
-  e->add_option("truth", evaluate.truth, "true mask on the same canvas")->required();
+  auto* e = app.add_subcommand(
+      "evaluate", "Dice, IoU, precision and recall per class: of a mask, or of a model on images");
+  e->add_option("prediction", evaluate.prediction, "mask to judge (TIFF or PNG of class ids)");
+  e->add_option("truth", evaluate.truth, "true mask on the same canvas");
+  e->add_option("-m,--model", evaluate.model,
+                "weights (safetensors) to judge instead, on --images and --masks");
+  e->add_option("--images", evaluate.images, "directory of images, or one image");
+  e->add_option("--masks", evaluate.masks, "directory of true masks with the same names, or one mask");
+  e->add_option("--precision", evaluate.backend.precision, "arithmetic: fp32");
+  e->add_option("--device", evaluate.backend.device, "where to run: cpu");
+  e->add_option("--threshold", evaluate.threshold,
+                "probability from which a class counts, 0 to 1 (default: the model's)");
+  e->add_option("--save-masks", evaluate.save_masks,
+                "directory to write the predicted masks to (PNG of class ids)");
   e->add_option("--json", evaluate.json, "also write the figures to this file");
-  e->footer("Example:\n  microtome evaluate out/slide/mask.tif slide.truth.tif --json score.json");
-  e->callback([&] { code = run_evaluate(evaluate); });
+  e->add_option("--csv", evaluate.csv, "also write them as a table, a row per image and class");
+  add_threads(e, evaluate);
+  e->footer(
+      "Examples:\n"
+      "  microtome evaluate out/slide/mask.tif slide.truth.tif --json score.json\n"
+      "  microtome evaluate -m weights/nuclei-b16.safetensors --images val/images --masks val/masks --csv "
+      "score.csv\n"
+      "Masks hold 0 for the background and class ids above; of 0 and 255 only, 255 is class 1.\n"
+      "Images without a pixel size run pixel for pixel.");
+  e->callback([&] {
+    const bool masks = !evaluate.prediction.empty() || !evaluate.truth.empty();
+    const bool images = !evaluate.model.empty() || !evaluate.images.empty() || !evaluate.masks.empty();
+    if (masks && images)
+      throw microtome::UsageError("evaluate", "give either two masks or --model, not both");
+    if (!images && (evaluate.prediction.empty() || evaluate.truth.empty()))
+      throw microtome::UsageError("evaluate", "give PREDICTION and TRUTH, or --model, --images and --masks");
+    if (images && (evaluate.model.empty() || evaluate.images.empty() || evaluate.masks.empty()))
+      throw microtome::UsageError("evaluate",
+                                  "--model, --images and --masks belong together: one is missing");
+    for (const char* option : {"--precision", "--device", "--threshold", "--save-masks"})
+      if (masks && e->count(option) > 0) throw microtome::UsageError(option, "belongs to --model");
+    code = run_evaluate(evaluate);
+  });
 
   SynthArgs synth;
   auto* y = app.add_subcommand("synth", "write a synthetic H&E-like slide and its true mask");

@@ -1,15 +1,17 @@
-// microtome evaluate: how well a mask agrees with the truth.
-#include <cmath>
+// microtome evaluate: how well a mask agrees with the truth, or a model with images whose truth is known.
 #include <cstdio>
-#include <nlohmann/json.hpp>
+#include <exception>
+#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "args.hpp"
-#include "microtome/core/os.hpp"
-#include "microtome/core/text.hpp"
-#include "microtome/pipeline/evaluate.hpp"
-#include "microtome/pipeline/open_labels.hpp"
+#include "evaluate_report.hpp"
+#include "microtome/pipeline/evaluate_images.hpp"
+#include "microtome/pipeline/segment_slide.hpp"
+#include "progress.hpp"
+#include "signals.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -26,70 +28,187 @@ std::vector<std::string> class_names(const LabelImage& mask) {
   return names;
 }
 
-// The name of a label in the report: its class, or its number where no mask names it or two share a name.
-std::string key(const std::vector<std::string>& names, int label) {
-  const auto i = static_cast<std::size_t>(label);
-  if (i >= names.size() || names[i].empty()) return std::to_string(label);
-  for (std::size_t k = 0; k < names.size(); ++k)
-    if (k != i && names[k] == names[i]) return std::to_string(label);
-  return names[i];
+struct Output {
+  std::string option, path;
+};
+
+// Results must neither replace what is read nor each other, and have a folder to go to: hours later is too
+// late to say so.
+void check_outputs(const std::vector<Output>& outputs, const std::vector<std::string>& inputs) {
+  for (const Output& o : outputs) {
+    if (o.path.empty()) continue;
+    for (const std::string& input : inputs)
+      if (os::same_file(o.path, input))
+        throw UsageError(o.option, "'" + input + "' is an input and would be overwritten");
+    for (const Output& other : outputs)
+      if (&other != &o && (other.path == o.path || os::same_file(other.path, o.path)))
+        throw UsageError(o.option, "'" + o.path + "' is also what " + other.option + " writes");
+    const std::size_t slash = o.path.find_last_of('/');
+    const std::string folder = slash == std::string::npos ? "." : o.path.substr(0, slash + 1);
+    if (!os::is_directory(folder)) throw UsageError(o.option, "no such directory: " + folder);
+  }
 }
 
-json number(double v) {
-  return std::isnan(v) ? json(nullptr) : json(v);
+int evaluate_masks(const EvaluateArgs& args) {
+  check_outputs({{"--json", args.json}, {"--csv", args.csv}}, {args.prediction, args.truth});
+  const auto prediction = open_labels(args.prediction), truth = open_labels(args.truth);
+  BlockCounts blocks;
+  const Confusion c = compare_masks(*prediction, *truth, &blocks);
+  std::vector<std::string> names = class_names(*prediction);
+  if (names.empty()) names = class_names(*truth);
+
+  const std::size_t n = blocks.parts().size();
+  const std::vector<ClassRow> pooled = pooled_rows(names, [&](int label) {
+    std::vector<ClassScore> list;
+    for (const LabelCounts& part : blocks.parts()) list.push_back(part.score(label));
+    return list;
+  });
+  print_table(pooled, n > 1);
+  if (!args.json.empty()) {
+    json report = {{"prediction", args.prediction}, {"truth", args.truth},
+                   {"width", prediction->width()},  {"height", prediction->height()},
+                   {"pixels", c.total()},           {"pooled", json_rows(pooled, true)}};
+    describe_interval(report, "block", n);
+    report["ci95_block_pixels"] = blocks.side();
+    write_json(args.json, report);
+  }
+  if (!args.csv.empty()) {
+    CsvReport csv;
+    csv.add("", pooled);
+    csv.write(args.csv);
+  }
+  return 0;
 }
 
-json figures(const ClassScore& s, int label) {
-  if (!s.present()) return nullptr;
-  return {{"label", label},
-          {"background", label == 0},
-          {"dice", number(s.dice())},
-          {"iou", number(s.iou())},
-          {"precision", number(s.precision())},
-          {"recall", number(s.recall())},
-          {"predicted_pixels", s.true_positive + s.false_positive},
-          {"truth_pixels", s.true_positive + s.false_negative},
-          {"common_pixels", s.true_positive}};
+std::string saved_mask(const EvaluateArgs& args, const ImagePair& pair) {
+  return args.save_masks + "/" + pair.name + ".png";
 }
 
-std::string cell(double v) {
-  char s[16];
-  std::snprintf(s, sizeof s, "%8.4f", v);
-  return std::isnan(v) ? "       -" : s;
+// All images; those that fail are reported on stderr and in `failed`, unless there is but one.
+std::vector<ImageScore> run_images(const EvaluateArgs& args, const std::vector<ImagePair>& pairs,
+                                   ImagePredictor& predictor, json& failed) {
+  PredictionSink save;
+  if (!args.save_masks.empty())
+    save = [&](const ImagePair& pair, const LabelMemory& mask) {
+      PngWriter png(saved_mask(args, pair), mask.width(), mask.height(), 1);
+      png.write_rows(mask.row(0), mask.height(), static_cast<std::size_t>(mask.width()));
+      png.finish();
+    };
+  std::vector<ImageScore> scores;
+  ProgressBar bar("evaluate", args.quiet);
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const std::string shown = printable(pairs[i].image);
+    constexpr std::uint64_t kSteps = 1000;  // per image, for large ones report patches
+    const auto progress = [&](const Progress& p) {
+      bar.update({"images", i * kSteps + (p.total ? kSteps * p.done / p.total : 0), pairs.size() * kSteps});
+      return interrupted == 0;
+    };
+    try {
+      report(progress, "images", 0, 1);
+      scores.push_back(evaluate_image(pairs[i], predictor, save, progress));
+      bar.update({"images", (i + 1) * kSteps, pairs.size() * kSteps});
+      for (const std::string& w : scores.back().warnings) {
+        bar.end_line();
+        std::fprintf(stderr, "microtome: %s: warning: %s\n", shown.c_str(), printable(w).c_str());
+      }
+    } catch (const Cancelled&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (pairs.size() == 1) throw;
+      const bool memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
+      const std::string why = memory ? shown + ": out of memory" : e.what();
+      bar.end_line();
+      std::fprintf(stderr, "microtome: %s\n", why.c_str());
+      failed.push_back({{"image", pairs[i].image}, {"error", why}});
+    }
+  }
+  finish_scores(scores);
+  return scores;
+}
+
+int evaluate_model(const EvaluateArgs& args) {
+  check_backend(args.backend);
+  const std::vector<ImagePair> pairs = match_images(args.images, args.masks);
+  std::vector<std::string> inputs = {args.model};
+  for (const ImagePair& p : pairs) inputs.insert(inputs.end(), {p.image, p.mask});
+  if (!args.save_masks.empty()) os::make_directories(args.save_masks);
+  std::vector<Output> outputs = {{"--json", args.json}, {"--csv", args.csv}};
+  for (const ImagePair& p : pairs)
+    if (!args.save_masks.empty()) outputs.push_back({"--save-masks", saved_mask(args, p)});
+  check_outputs(outputs, inputs);
+
+  const SignalGuard signals;
+  const double start = os::now();
+  PatchNetwork network = make_patch_network(load_model(args.model));
+  if (args.threshold) network = with_threshold(std::move(network), *args.threshold);
+  DefaultExecutor executor(args.threads > 0 ? args.threads : os::cpu_count());
+  ImagePredictor predictor(std::move(network), executor);
+  const ModelInfo& model = predictor.network().info;
+  json failed = json::array();
+  std::vector<ImageScore> scores;
+  try {
+    scores = run_images(args, pairs, predictor, failed);
+  } catch (const Cancelled&) {
+    std::fprintf(stderr, "microtome: interrupted\n");
+    return 128 + interrupted;
+  }
+
+  std::vector<std::string> names;
+  for (const Label& l : make_labels(model)) names.push_back(l.name);
+  const std::vector<ClassRow> pooled =
+      pooled_rows(names, [&](int label) { return class_scores(scores, label); });
+  std::uint64_t pixels = 0;
+  for (const ImageScore& s : scores) pixels += s.mask_pixels;
+  const double seconds = os::now() - start;
+  print_table(pooled, scores.size() > 1);
+  if (!args.quiet)
+    std::printf("%zu images, %.3g Mpixel, %.1f s\n", scores.size(), 1e-6 * static_cast<double>(pixels),
+                seconds);
+  if (pooled.size() > names.size())
+    std::fprintf(stderr,
+                 "microtome: warning: the masks hold labels that the model does not have (%s ...): are they "
+                 "numbers of objects instead of classes?\n",
+                 printable(pooled[names.size()].name).c_str());
+
+  json report = {{"model", args.model},
+                 {"model_sha256", predictor.network().sha256},
+                 {"precision", args.backend.precision},
+                 {"device", args.backend.device},
+                 {"threshold", args.threshold ? json(*args.threshold) : json(nullptr)},
+                 {"image_count", scores.size()},
+                 {"mask_pixels", pixels},
+                 {"seconds", seconds},
+                 {"failed", failed},
+                 {"pooled", json_rows(pooled, true)},
+                 {"images", json::array()}};
+  describe_interval(report, "image", scores.size());
+  CsvReport csv;
+  csv.add("", pooled);
+  for (const ImageScore& s : scores) {
+    std::vector<ClassRow> rows;
+    for (const ClassRow& p : pooled) rows.push_back({p.name, p.label, s.counts.score(p.label), {}});
+    csv.add(s.files.image, rows);
+    report["images"].push_back({{"image", s.files.image},
+                                {"mask", s.files.mask},
+                                {"width", s.width},
+                                {"height", s.height},
+                                {"mask_pixels", s.mask_pixels},
+                                {"mpp", s.mpp > 0.0 ? json(s.mpp) : json(nullptr)},
+                                {"one_pass", s.whole},
+                                {"seconds", s.seconds},
+                                {"classes", json_rows(rows, false)}});
+  }
+  if (!args.json.empty()) write_json(args.json, report);
+  if (!args.csv.empty()) csv.write(args.csv);
+  if (failed.empty()) return 0;
+  std::fprintf(stderr, "microtome: %zu of %zu images failed\n", failed.size(), pairs.size());
+  return 1;
 }
 
 }  // namespace
 
 int run_evaluate(const EvaluateArgs& args) {
-  for (const std::string& mask : {args.prediction, args.truth})
-    if (os::same_file(args.json, mask))
-      throw UsageError("--json", "'" + args.json + "' is one of the masks to compare");
-  const auto prediction = open_labels(args.prediction), truth = open_labels(args.truth);
-  const Confusion c = compare_masks(*prediction, *truth);
-  std::vector<std::string> names = class_names(*prediction);
-  if (names.empty()) names = class_names(*truth);
-
-  json pooled = json::object();
-  std::printf("%-20s %8s %8s %9s %8s %14s %14s\n", "class", "Dice", "IoU", "precision", "recall",
-              "predicted px", "truth px");
-  for (int label = 0; label < 256; ++label) {
-    const ClassScore s = score(c, label);
-    if (!s.present() && static_cast<std::size_t>(label) >= names.size()) continue;
-    const std::string name = key(names, label);
-    pooled[name] = figures(s, label);
-    std::printf("%-20s %s %s  %s %s %14llu %14llu%s\n", printable(name).c_str(), cell(s.dice()).c_str(),
-                cell(s.iou()).c_str(), cell(s.precision()).c_str(), cell(s.recall()).c_str(),
-                static_cast<unsigned long long>(s.true_positive + s.false_positive),
-                static_cast<unsigned long long>(s.true_positive + s.false_negative),
-                label == 0 ? "  background" : "");
-  }
-  if (!args.json.empty()) {
-    const json all = {{"prediction", args.prediction},  {"truth", args.truth}, {"width", prediction->width()},
-                      {"height", prediction->height()}, {"pixels", c.total()}, {"pooled", pooled}};
-    const std::string text = all.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-    os::write_file_atomically(args.json, text.data(), text.size());
-  }
-  return 0;
+  return args.model.empty() ? evaluate_masks(args) : evaluate_model(args);
 }
 
 }  // namespace microtome::tools

@@ -1,5 +1,4 @@
 // microtome segment: slides in, a folder of results for each out.
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <map>
@@ -14,45 +13,17 @@
 #include "microtome/pipeline/segment_slide.hpp"
 #include "microtome/slide/registry.hpp"
 #include "progress.hpp"
+#include "signals.hpp"
+#include "stain_option.hpp"
 
 namespace microtome::tools {
 namespace {
-
-volatile std::sig_atomic_t interrupted = 0;
-
-// The first signal asks the run to stop after the patches in work; a second one ends the program at once.
-class SignalGuard {
- public:
-  SignalGuard() {
-    interrupted = 0;
-    for (std::size_t i = 0; i < 2; ++i) {
-      struct sigaction act {};
-      act.sa_handler = [](int signal) { interrupted = signal; };
-      act.sa_flags = static_cast<int>(SA_RESETHAND);
-      sigaction(kSignals[i], &act, &before_[i]);
-    }
-  }
-  ~SignalGuard() {
-    for (std::size_t i = 0; i < 2; ++i) sigaction(kSignals[i], &before_[i], nullptr);
-  }
-
- private:
-  static constexpr int kSignals[2] = {SIGINT, SIGTERM};
-  struct sigaction before_[2];
-};
-
-// "dir/a.svs" -> "a".
-std::string stem(const std::string& path) {
-  const std::string name = file_name(path);
-  const std::size_t dot = name.find_last_of('.');
-  return dot == 0 || dot == std::string::npos ? name : name.substr(0, dot);
-}
 
 // The folder of each slide; two slides must not share one.
 std::map<std::string, std::string> result_folders(const SegmentArgs& args) {
   std::map<std::string, std::string> folder_of, taken_by;
   for (const std::string& slide : args.slides) {
-    const std::string name = stem(slide);
+    const std::string name = file_stem(slide);
     if (name.empty() || name == "." || name == "..")
       throw UsageError("slides", "'" + slide + "' does not name a file");
     const std::string folder = args.output + "/" + name;
@@ -70,6 +41,7 @@ void refuse_outputs_that_are_inputs(const SegmentArgs& args,
   std::map<os::FileId, std::string> inputs;
   for (const std::string& slide : args.slides) inputs.emplace(os::file_id(slide), slide);
   inputs.emplace(os::file_id(args.model), args.model);
+  if (!args.stain.target.empty()) inputs.emplace(os::file_id(args.stain.target), args.stain.target);
   inputs.erase(os::FileId());  // missing ones
   for (const auto& [slide, folder] : folders)
     for (const char* name : {"/mask.tif", "/overlay.png", "/summary.json"}) {
@@ -81,7 +53,7 @@ void refuse_outputs_that_are_inputs(const SegmentArgs& args,
 }
 
 void segment_one(const SegmentArgs& args, const std::string& path, const std::string& folder,
-                 const PatchNetwork& network, double load_seconds) {
+                 const PatchNetwork& network, const StainProfile& stain, double load_seconds) {
   const std::string shown = printable(path);
   const double start = os::now();
   const std::unique_ptr<Slide> slide = open_slide(path);
@@ -92,6 +64,7 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
   options.patch = args.patch;
   options.stride = args.stride;
   options.find_tissue = args.tissue == "auto";
+  options.stain_target = stain;
   options.max_memory = args.max_memory;
   options.threads = args.threads;
   if (!args.overwrite && is_finished(folder, *slide, network, options)) {
@@ -141,13 +114,15 @@ int run_segment(const SegmentArgs& args) {
   const SignalGuard signals;
   const double start = os::now();
   const PatchNetwork network = make_patch_network(load_model(args.model));
+  const StainProfile stain =
+      stain_target(args.stain, args.mpp > 0.0 ? args.mpp : network.info.spacing_um_px, args.threads);
   const double load_seconds = os::now() - start;
 
   int failed = 0;
   for (const std::string& slide : args.slides) {
     const std::string& folder = folders.at(slide);
     try {
-      segment_one(args, slide, folder, network, load_seconds);
+      segment_one(args, slide, folder, network, stain, load_seconds);
     } catch (const Cancelled&) {
       std::fprintf(stderr, "microtome: %s: interrupted\n", printable(slide).c_str());
       return 128 + interrupted;

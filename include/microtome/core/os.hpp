@@ -1,5 +1,6 @@
 // Every call to the operating system in one place. Linux today; a Windows port replaces the bodies below.
 #pragma once
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/file.h>
@@ -8,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -16,6 +18,7 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "error.hpp"
 
@@ -91,6 +94,18 @@ inline FileId file_id(const std::string& path) {
 /// Whether both paths lead to one existing file.
 inline bool same_file(const std::string& a, const std::string& b) {
   return exists(a) && file_id(a) == file_id(b);
+}
+
+/// Names of what a directory holds, hidden ones left out, in the order of their bytes. Throws InputError.
+inline std::vector<std::string> list_directory(const std::string& path) {
+  DIR* directory = opendir(path.c_str());
+  if (!directory) throw InputError(path, "", "cannot list the directory: " + error_text(errno));
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(directory))
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  closedir(directory);
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 /// Creates `path` and its parents; succeeds if it already exists. Throws ResourceError.

@@ -1,4 +1,4 @@
-// Text from outside on its way to a terminal or a log.
+// Text from outside on its way to a terminal or a log; names of files.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -17,6 +17,18 @@ inline std::string printable(std::string s) {
     if (next >= 0x80 && next < 0xa0) s[i] = s[i + 1] = '?';
   }
   return s;
+}
+
+/// The part of a path after the last '/': reports name files, not the folders of the machine.
+inline std::string file_name(const std::string& path) {
+  return path.substr(path.find_last_of('/') + 1);
+}
+
+/// The file name without its last extension: "dir/a.svs" -> "a".
+inline std::string file_stem(const std::string& path) {
+  const std::string name = file_name(path);
+  const std::size_t dot = name.find_last_of('.');
+  return dot == 0 || dot == std::string::npos ? name : name.substr(0, dot);
 }
 
 }  // namespace microtome

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "../core/error.hpp"
+#include "label_counts.hpp"
 #include "label_image.hpp"
 
 namespace microtome {
@@ -35,15 +35,9 @@ class Confusion {
     return s;
   }
 
-  /// Counts `n` pixel pairs. Masks are long runs, so runs are what is counted.
+  /// Counts `n` pixel pairs.
   void count(const std::uint8_t* predicted, const std::uint8_t* truth, std::size_t n) {
-    for (std::size_t i = 0; i < n;) {
-      const std::uint8_t p = predicted[i], t = truth[i];
-      std::size_t j = i + 1;
-      while (j < n && predicted[j] == p && truth[j] == t) ++j;
-      n_[index(p, t)] += j - i;
-      i = j;
-    }
+    for_each_run(predicted, truth, n, [&](int p, int t, std::uint64_t pixels) { add(p, t, pixels); });
   }
 
   /// Image editors save binary masks as 0 and 255: where a mask holds no other label, 255 becomes 1.
@@ -66,24 +60,6 @@ class Confusion {
   std::vector<std::uint64_t> n_;  // [predicted][truth]
 };
 
-/// One class against all others. Ratios of no pixels are NaN.
-struct ClassScore {
-  std::uint64_t true_positive = 0, false_positive = 0, false_negative = 0;  ///< pixels
-
-  bool present() const { return true_positive + false_positive + false_negative > 0; }
-  double dice() const {
-    return ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative);
-  }
-  double iou() const { return ratio(true_positive, true_positive + false_positive + false_negative); }
-  double precision() const { return ratio(true_positive, true_positive + false_positive); }
-  double recall() const { return ratio(true_positive, true_positive + false_negative); }
-
- private:
-  static double ratio(std::uint64_t a, std::uint64_t b) {
-    return b ? static_cast<double>(a) / static_cast<double>(b) : std::numeric_limits<double>::quiet_NaN();
-  }
-};
-
 inline ClassScore score(const Confusion& c, int label) {
   ClassScore s;
   s.true_positive = c.at(label, label);
@@ -92,18 +68,55 @@ inline ClassScore score(const Confusion& c, int label) {
   return s;
 }
 
-/// Compares two masks of the same canvas; the truth may be finer by an integer k <= 1024 (sizes rounded up),
-/// then the middle pixel of each k x k block counts. Reads both in blocks of at most 16 MiB, beside the one
-/// tile, strip or row that each mask holds. Throws InputError when the sizes do not match or a mask is
-/// damaged.
-inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
+/// The counts of a large mask by square blocks, from which bootstrap_dice() resamples.
+class BlockCounts {
+ public:
+  static constexpr std::int64_t kMaxBlocks = 16384;
+
+  /// `side`: of a block, mask pixels; it doubles until there are no more than kMaxBlocks.
+  explicit BlockCounts(std::int64_t side = 1024) : side_(side) {}
+
+  /// Before counting: lays the grid over a width x height mask.
+  void reset(std::int64_t width, std::int64_t height) {
+    const auto across = [&](std::int64_t size) { return (size + side_ - 1) / side_; };
+    while (across(width) > kMaxBlocks / across(height)) side_ *= 2;
+    across_ = across(width);
+    parts_.assign(static_cast<std::size_t>(across_ * across(height)), LabelCounts());
+  }
+
+  /// Counts `width` x `height` pixel pairs (rows without padding) at (x, y) here and in `all`.
+  void count(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height,
+             const std::uint8_t* predicted, const std::uint8_t* truth, Confusion& all) {
+    const bool one_block = (x + width - 1) / side_ == x / side_ && (y + height - 1) / side_ == y / side_;
+    const std::int64_t rows = one_block ? height : 1;  // counted at a time
+    for (std::int64_t j = 0; j < height; j += rows)
+      for (std::int64_t i = 0, n = 0; i < width; i += n) {
+        n = std::min(width, ((x + i) / side_ + 1) * side_ - x) - i;
+        LabelCounts& part = parts_[static_cast<std::size_t>((y + j) / side_ * across_ + (x + i) / side_)];
+        const std::size_t at = static_cast<std::size_t>(j * width + i);
+        for_each_run(predicted + at, truth + at, static_cast<std::size_t>(n * rows),
+                     [&](int p, int t, std::uint64_t pixels) {
+                       all.add(p, t, pixels);
+                       part.add(p, t, pixels);
+                     });
+      }
+  }
+
+  std::int64_t side() const { return side_; }  ///< mask pixels
+  std::vector<LabelCounts>& parts() { return parts_; }
+
+ private:
+  std::int64_t side_, across_ = 0;
+  std::vector<LabelCounts> parts_;
+};
+
+/// Counts the pixels of two masks of the same canvas, of which the truth is finer by an integer `k` (sizes
+/// rounded up): the middle pixel of each k x k block counts. Reads both in blocks of at most 16 MiB, beside
+/// the one tile, strip or row that each mask holds. `blocks`, if given, receives the same counts by block of
+/// the predicted mask. Nothing is folded. Throws InputError when a mask is damaged.
+inline Confusion count_masks(LabelImage& predicted, LabelImage& truth, std::int64_t k,
+                             BlockCounts* blocks = nullptr) {
   const std::int64_t w = predicted.width(), h = predicted.height();
-  const std::int64_t k = (truth.width() + w - 1) / w;
-  if (k > 1024 || (truth.width() + k - 1) / k != w || (truth.height() + k - 1) / k != h)
-    throw InputError(truth.path(), "size",
-                     std::to_string(truth.width()) + " x " + std::to_string(truth.height()) +
-                         " pixels is no multiple of the prediction's " + std::to_string(w) + " x " +
-                         std::to_string(h));
   const bool rows = predicted.by_rows() || truth.by_rows();
   // Of a truth in whole rows only the middle ones are read, of tiles all: a row would decode them again.
   const bool middle_rows = k > 1 && truth.by_rows();
@@ -118,6 +131,7 @@ inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
                   : std::clamp<std::int64_t>(kBlock / (w * per_pixel), 1, std::max<std::int64_t>(1, 128 / k));
   }
   Confusion c;
+  if (blocks) blocks->reset(w, h);
   std::vector<std::uint8_t> p, t, row;
   for (std::int64_t y = 0; y < h; y += block_h)
     for (std::int64_t x = 0; x < w; x += block_w) {
@@ -145,9 +159,28 @@ inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth) {
             t[static_cast<std::size_t>(j * bw + i)] =
                 t[static_cast<std::size_t>(middle(j, th) * tw + middle(i, tw))];
       }
-      c.count(p.data(), t.data(), p.size());
+      if (blocks)
+        blocks->count(x, y, bw, bh, p.data(), t.data(), c);
+      else
+        c.count(p.data(), t.data(), p.size());
     }
+  return c;
+}
+
+/// Compares two masks of the same canvas; the truth may be finer by an integer k <= 1024 (sizes rounded up),
+/// see count_masks(). 0 and 255 only count as 0 and 1. Throws InputError when the sizes do not match or a
+/// mask is damaged.
+inline Confusion compare_masks(LabelImage& predicted, LabelImage& truth, BlockCounts* blocks = nullptr) {
+  const std::int64_t w = predicted.width(), h = predicted.height();
+  const std::int64_t k = (truth.width() + w - 1) / w;
+  if (k > 1024 || (truth.width() + k - 1) / k != w || (truth.height() + k - 1) / k != h)
+    throw InputError(truth.path(), "size",
+                     std::to_string(truth.width()) + " x " + std::to_string(truth.height()) +
+                         " pixels is no multiple of the prediction's " + std::to_string(w) + " x " +
+                         std::to_string(h));
+  Confusion c = count_masks(predicted, truth, k, blocks);
   c.fold_binary();
+  if (blocks) fold_binary(blocks->parts());
   return c;
 }
 

@@ -7,6 +7,7 @@
 
 #include "../core/error.hpp"
 #include "../core/os.hpp"
+#include "../core/text.hpp"
 #include "../io/json.hpp"
 #include "segment.hpp"
 #include "summary.hpp"

@@ -5,16 +5,12 @@
 #include <string>
 
 #include "../core/json_writer.hpp"
+#include "../core/text.hpp"
 #include "../slide/slide.hpp"
 #include "../version.hpp"
 #include "segment.hpp"
 
 namespace microtome {
-
-/// The part of a path after the last '/': reports name files, not the folders of the machine.
-inline std::string file_name(const std::string& path) {
-  return path.substr(path.find_last_of('/') + 1);
-}
 
 /// The text of summary.json. Of the slide it holds the file's name and measures and nothing that a scanner or
 /// a user wrote into it: descriptions, labels and barcodes may name a patient.
