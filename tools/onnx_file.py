@@ -143,7 +143,8 @@ class OnnxFile:
         folder = self.folder.resolve()
         try:
             path = (folder / location).resolve()
-            inside = path != folder and folder in path.parents and ".." not in Path(location).parts
+            direct = not Path(location).is_absolute() and ".." not in Path(location).parts
+            inside = direct and path != folder and folder in path.parents
         except (OSError, ValueError, RuntimeError):
             inside = False
         if not inside:
