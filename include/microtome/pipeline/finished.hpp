@@ -1,5 +1,6 @@
 // Reads summary.json back: whether a folder already holds the results that a request asks for.
 #pragma once
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -69,6 +70,19 @@ inline bool is_finished(const std::string& folder, const Slide& slide, const Pat
   integer("run", "patch_px", grid.patch());
   integer("run", "stride_px", grid.x().stride);
   text("run", "tissue", options.find_tissue ? "auto" : "none");
+  text("run", "stain_norm", name_of(options.stain_target.method));
+  if (options.stain_target.method != StainMethod::none) {
+    const JsonValue target = value("run", "stain_target");
+    const auto same = [&](const char* key, const std::array<double, 3>& wanted) {
+      const JsonValue* v = target.find(key);
+      bool equal = v && v->array.size() == wanted.size();
+      for (std::size_t c = 0; equal && c < wanted.size(); ++c)  // written "%.9g"
+        equal = std::abs(v->array[c].number - wanted[c]) <= 1e-8 * std::abs(wanted[c]);
+      require(equal, "run (stain_target)");
+    };
+    same(options.stain_target.first_name(), options.stain_target.first);
+    same(options.stain_target.second_name(), options.stain_target.second);
+  }
   return true;
 }
 

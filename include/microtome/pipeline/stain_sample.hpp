@@ -11,6 +11,7 @@
 
 #include "../core/error.hpp"
 #include "../core/parallel.hpp"
+#include "../core/text.hpp"
 #include "../slide/slide.hpp"
 #include "plane.hpp"
 #include "progress.hpp"
@@ -93,7 +94,7 @@ inline StainProfile stain_of_slide(StainMethod method, const Slide& slide, doubl
   const TissueMask tissue = TissueMask::detect(slide, executor, progress);
   StainFit fit = fit_plane_stain(method, slide, plane, &tissue, executor, progress);
   if (!fit.ok()) throw InputError(slide.path(), "stain", fit.failure);
-  fit.profile.origin = slide.path().substr(slide.path().find_last_of('/') + 1);
+  fit.profile.origin = file_name(slide.path());
   return fit.profile;
 }
 

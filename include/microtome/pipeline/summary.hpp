@@ -12,6 +12,18 @@
 
 namespace microtome {
 
+/// A profile as an object: where it is from, and its two vectors under the names of the method.
+inline void write_stain(JsonWriter& j, const std::string& key, const StainProfile& p) {
+  j.open_object(key);
+  j.field("origin", p.origin);
+  for (const bool first : {true, false}) {
+    j.open_array(first ? p.first_name() : p.second_name());
+    for (const double v : first ? p.first : p.second) j.item(v);
+    j.close();
+  }
+  j.close();
+}
+
 /// The text of summary.json. Of the slide it holds the file's name and measures and nothing that a scanner or
 /// a user wrote into it: descriptions, labels and barcodes may name a patient.
 inline std::string summary_json(const Slide& slide, const PatchNetwork& network, const SegmentResult& r,
@@ -64,6 +76,11 @@ inline std::string summary_json(const Slide& slide, const PatchNetwork& network,
     j.field("tissue_fraction", r.tissue_fraction);
     j.field("tissue_saturation_threshold", r.tissue_threshold);
   }
+  j.field("stain_norm", name_of(r.stain_target.method));
+  if (r.stain_target.method != StainMethod::none) {
+    write_stain(j, "stain_target", r.stain_target);
+    if (r.stain.method != StainMethod::none) write_stain(j, "stain_fitted", r.stain);
+  }
   j.field("bad_tile_reads", r.bad_tile_reads);
   j.close();
 
@@ -97,10 +114,11 @@ inline std::string summary_json(const Slide& slide, const PatchNetwork& network,
   j.field("patches_at_a_time", r.memory.sessions);
   j.open_object("seconds");
   j.field("note",
-          "total, open, tissue, overlay by the clock; read, infer, stitch, write summed over threads");
+          "total, open, tissue, overlay by the clock; read, stain, infer, stitch, write summed over threads");
   j.field("open", r.seconds.open);
   j.field("tissue", r.seconds.tissue);
   j.field("read", r.seconds.read);
+  j.field("stain", r.seconds.stain);
   j.field("infer", r.seconds.infer);
   j.field("stitch", r.seconds.stitch);
   j.field("write", r.seconds.write);
