@@ -169,7 +169,7 @@ def build(stored, facts, opset, size):
     net = Builder(stored, facts, opset)
     try:
         rule = input_rule(facts)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Refused("metadata normalization is not a rule this tool knows") from None
     if size and len(size) != net.rank:
         raise Refused(f"--size takes {net.rank} numbers for this {net.rank}D network")

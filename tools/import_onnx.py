@@ -10,6 +10,7 @@ all facts. Needs the Python modules onnx and numpy.
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -62,6 +63,14 @@ FACT_OF_FLAG = {
 # ---- facts --------------------------------------------------------------------------------------------
 
 
+def same_factor(text, value):
+    """Whether the text is the number, as float32 holds it."""
+    try:
+        return np.float32(text) == np.float32(value)
+    except ValueError:
+        return False
+
+
 def facts_of(args, net, metadata):
     """The metadata of the file, and remarks. What tools/export_onnx.py stored returns unchanged; flags override."""
     parameters = read_config(args.config) if args.config else {}
@@ -74,13 +83,17 @@ def facts_of(args, net, metadata):
         ):
             if key in claim and table.get(str(claim[key]).lower()) != found:
                 raise Refused(f"{key} is {claim[key]} according to {whose}, {found} according to the graph")
+        factor = str(claim.get("sigmoid_input_multiplier", net.multiplier))
+        if net.final_layer == "sigmoid" and not same_factor(factor, net.multiplier):
+            raise Refused(f"sigmoid_input_multiplier is {factor} according to {whose}, {net.multiplier} in the graph")
 
     given = [key for flag, key in FACT_OF_FLAG.items() if getattr(args, flag) is not None]
     args.architecture, args.final_layer, args.sigmoid_multiplier = net.architecture, net.final_layer, net.multiplier
     if stored:
         parameters.setdefault("data_preprocessing", None)
-        if args.patch_size is None and stored.get("patch_size_pixels", "").isdecimal():
-            args.patch_size = int(stored["patch_size_pixels"])
+        patch = stored.get("patch_size_pixels", "")
+        if args.patch_size is None and re.fullmatch("[0-9]{1,9}", patch):
+            args.patch_size = int(patch)
         elif args.patch_size is not None:
             given.append("stride_pixels")
     settle(args, parameters)
@@ -100,8 +113,8 @@ def counters(norms, metadata):
         return dict.fromkeys(names, 0)
     try:
         counts = json.loads(metadata[NORM_COUNTERS])
-        if all(name in names and 0 <= n + 0 < 2**63 for name, n in counts.items()):
-            return {name: int(n) for name, n in counts.items()}
+        if all(name in names and type(n) is int and 0 <= n < 2**63 for name, n in counts.items()):
+            return counts
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     raise Refused(f"metadata {NORM_COUNTERS} is not an object of counts")

@@ -14,7 +14,8 @@ from model_facts import Refused
 from onnx import AttributeProto, ModelProto, TensorProto
 
 FILE_LIMIT = 2**31 - 1  # bytes; what protobuf can hold
-FOLD_LIMIT = 2**20  # elements; per-channel vectors and shapes are far below
+FOLD_LIMIT, FOLD_TOTAL = 2**16, 2**22  # elements per constant expression and in all; real files are far below
+DIMENSIONS = 8
 TYPES = {TensorProto.FLOAT: ("<f4", "float_data"), TensorProto.INT64: ("<i8", "int64_data")}
 
 
@@ -70,6 +71,7 @@ class OnnxFile:
         # None for a size that is open.
         self.input_shape = [d.dim_value or None for d in inputs[0].type.tensor_type.shape.dim]
 
+        self._folded = 0
         self.nodes, alias = [], {}
         made = {*self._constants, self.input}
         for proto in graph.node:
@@ -91,7 +93,9 @@ class OnnxFile:
     def array(self, name):
         """The constant of that name; None where it is none. Refuses types other than FLOAT and INT64."""
         constant = self._constants.get(name)
-        return self._decode(constant) if isinstance(constant, TensorProto) else constant
+        if isinstance(constant, TensorProto):
+            constant = self._constants[name] = self._decode(constant)
+        return constant
 
     def _fold(self, node):
         """Keeps the result of a node whose inputs are all constant, of the few kinds that exporters leave."""
@@ -109,6 +113,9 @@ class OnnxFile:
             return False
         if len(node.outputs) != 1 or not isinstance(result, (TensorProto, np.ndarray)):
             return False
+        self._folded += getattr(result, "size", 0)
+        if self._folded > FOLD_TOTAL:
+            raise Refused(f"{node.label}: the constant expressions of the file are too large")
         self._constants[node.outputs[0]] = result
         return True
 
@@ -119,8 +126,8 @@ class OnnxFile:
             raise Refused(f"{name} is of type {known.get(tensor.data_type, tensor.data_type)}, FLOAT expected")
         kind, field = TYPES[tensor.data_type]
         shape = list(tensor.dims)
-        if any(d < 0 for d in shape):
-            raise Refused(f"{name} has shape {shape}")
+        if len(shape) > DIMENSIONS or any(d < 0 for d in shape):
+            raise Refused(f"{name} has shape {shape[:DIMENSIONS]}")
         count = math.prod(shape)
         if tensor.data_location == TensorProto.EXTERNAL:
             data = np.frombuffer(self._external(tensor, count * np.dtype(kind).itemsize), kind)
@@ -186,6 +193,8 @@ def _parse(path):
 
 
 def _bounded(shape):
+    if len(shape) > DIMENSIONS:
+        raise ValueError("too many dimensions")
     shape = [int(n) for n in shape]
     if any(n < 0 for n in shape) or math.prod(shape) > FOLD_LIMIT:
         raise ValueError("too large")
@@ -206,6 +215,7 @@ def _fill(shape, value):
 
 
 def _join(*parts, axis):
+    _bounded([sum(part.size for part in parts)])
     return np.concatenate(parts, axis=axis)
 
 

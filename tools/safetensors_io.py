@@ -117,11 +117,12 @@ def read(path):
         metadata = header.pop("__metadata__", {})
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("metadata that is not text")
+        "".join((*header, *metadata, *metadata.values())).encode("utf-8")  # half a surrogate pair cannot be stored
         tensors = {}
         for name, entry in header.items():
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-                raise ValueError(f"tensor {name}: shape or offsets are not natural numbers")
+            if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+                raise ValueError(f"tensor {name}: unusable shape or offsets")
             size = DTYPES[dtype][0] * math.prod(shape)
             if not 0 <= begin <= end <= len(data) - 8 - length or end - begin != size:
                 raise ValueError(f"tensor {name} does not fit its shape or the file")

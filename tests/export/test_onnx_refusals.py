@@ -202,6 +202,7 @@ class Refusals(Case):
             (tensor(lambda t: t.dims.__setitem__(0, 2**62)), "holds 32 bytes"),
             (tensor(lambda t: t.dims.__setitem__(0, -8)), "has shape [-8]"),
             (tensor(lambda t: t.dims.extend([2**40, 2**40])), "holds 32 bytes"),
+            (tensor(lambda t: t.dims.extend([2**40] * 10000)), "has shape"),
             (tensor(lambda t: setattr(t, "raw_data", t.raw_data[:-1])), "holds 31 bytes"),
             (tensor(lambda t: t.ClearField("raw_data")), "holds 0 values"),
             (tensor(lambda t: setattr(t, "data_type", 99)), "is of type 99"),
@@ -257,7 +258,23 @@ class Refusals(Case):
 
         huge = constants(("huge", [2**20, 2**40]))
         one = helper.make_tensor("", TensorProto.FLOAT, [1], [1.0])
+
+        def doubling(model):
+            model.graph.initializer.append(numpy_helper.from_array(np.zeros(1024, np.int64), "d0"))
+            for i in range(60):
+                model.graph.node.insert(
+                    i, helper.make_node("Concat", [f"d{i}"] * 2, [f"d{i + 1}"], name="twice", axis=0)
+                )
+
+        def many(model):
+            model.graph.initializer.append(numpy_helper.from_array(np.array([2**16], np.int64), "n"))
+            for i in range(100):
+                node = helper.make_node("ConstantOfShape", ["n"], [f"many{i}"], name=f"many{i}", value=one)
+                model.graph.node.insert(0, node)
+
         for edit, text in (
+            (doubling, "node 'twice' (Concat) is not part of"),
+            (many, "the constant expressions of the file are too large"),
             (cycle, "does not match"),
             (identity_cycle, "does not match"),
             (both(huge, node("ConstantOfShape", ["huge"], ["x"], name="big", value=one)), "node 'big'"),
@@ -279,11 +296,17 @@ class Refusals(Case):
             self.change(edit, text)
 
     def test_stored_metadata(self):
-        facts = {"architecture": "resunet", "final_layer": "softmax"}
+        facts = {"architecture": "resunet", "final_layer": "sigmoid", "sigmoid_input_multiplier": "2.1"}
         model = self.exported(hash_tensors("resunet", "new", 3, 2, 2, 2), facts)
         for key, value, text in (
             ("architecture", "unet", "architecture is unet according to its metadata, resunet according to the graph"),
-            ("final_layer", "sigmoid", "final_layer is sigmoid according to its metadata"),
+            ("final_layer", "softmax", "final_layer is softmax according to its metadata"),
+            (
+                "sigmoid_input_multiplier",
+                "2",
+                "sigmoid_input_multiplier is 2 according to its metadata, 2.1 in the graph",
+            ),
+            ("sigmoid_input_multiplier", "two", "sigmoid_input_multiplier is two according to"),
             ("microtome.norm_counters", "[1]", "norm_counters is not an object of counts"),
             ("microtome.norm_counters", '{"x": 1}', "norm_counters is not an object of counts"),
             ("microtome.norm_counters", '{"ins.in_0.num_batches_tracked": -1}', "norm_counters is not an object"),
@@ -333,6 +356,7 @@ class ExportRefusals(Case):
             ({"final_layer": "tanh"}, "final_layer 'tanh'"),
             ({"sigmoid_input_multiplier": "x"}, "sigmoid_input_multiplier is not a number"),
             ({"normalization": "[]"}, "normalization is not a rule"),
+            ({"normalization": "[" * 100000}, "normalization is not a rule"),
             ({"normalization": '{"kind":"odd"}'}, "normalization is not a rule"),
         ):
             with self.subTest(text):
@@ -346,7 +370,11 @@ class ExportRefusals(Case):
         data = source.read_bytes()
         for size in (0, 7, 8, 100, 5000, len(data) - 1):
             self.refused(data[:size], {}, "")
-        for before, after in ((b'"F32"', b'"F33"'), (b'"shape":[2,3,3,3]', b'"shape":[2,3,3,9]')):
+        for before, after in (
+            (b'"F32"', b'"F33"'),
+            (b'"shape":[2,3,3,3]', b'"shape":[2,3,3,9]'),
+            (b'"resunet"', b'"\\ud800e"'),
+        ):
             self.assertIn(before, data)
             self.refused(data.replace(before, after, 1), {}, "is not a usable safetensors file")
         self.refused(b"\xff" * 8 + data[8:], {}, "header of 18446744073709551615 bytes")
