@@ -34,6 +34,7 @@ struct ImageScore {
   double mpp = 0.0;                    ///< um per pixel that the network saw; 0: unknown
   bool whole = false;                  ///< ran in one pass, not in patches
   double seconds = 0.0;
+  StainProfile stain;                 ///< as in Prediction
   LabelCounts counts;                 ///< 255 not yet folded, see finish_scores()
   std::vector<std::string> warnings;  ///< one sentence each
 };
@@ -73,12 +74,13 @@ inline ImageScore evaluate_image(const ImagePair& files, ImagePredictor& predict
   score.mpp = 0.5 * (p.plane.mpp_x + p.plane.mpp_y);
   score.whole = p.whole;
   score.counts = std::move(counts.parts().front());
+  score.stain = std::move(p.stain);
   score.warnings = std::move(p.warnings);
   score.seconds = os::now() - start;
   return score;
 }
 
-/// After the last image: masks of 0 and 255 count as 0 and 1, if no mask of the set holds another label.
+/// After the last image: 0 and 255 count as 0 and 1, if no mask of the set holds another label.
 inline void finish_scores(std::vector<ImageScore>& scores) {
   std::vector<LabelCounts> counts;
   for (ImageScore& s : scores) counts.push_back(std::move(s.counts));

@@ -113,13 +113,13 @@ class LabelCounts {
   std::uint64_t one_255_ = 0, x255_one_ = 0;  // pixels predicted 1 that are 255, and the reverse
 };
 
-/// Image editors save binary masks as 0 and 255: where no prediction holds another label than 0, 1 and 255,
-/// 255 becomes 1 in all predictions; likewise in the truth. All parts decide together, so that a part without
-/// foreground does not matter. Call it once, after everything was counted.
+/// Image editors save binary masks as 0 and 255: where the predictions hold no other label, 255 becomes 1 in
+/// all of them; likewise in the truth. All parts decide together, so that a part without foreground does not
+/// matter. Call it once, after everything was counted.
 inline void fold_binary(std::vector<LabelCounts>& parts) {
   bool predicted = true, truth = true;
   for (const LabelCounts& part : parts)
-    for (std::size_t l = 2; l < 255; ++l) {
+    for (std::size_t l = 1; l < 255; ++l) {
       if (part.index_[l] == 0) continue;
       const LabelCounts::Entry& e = part.entries_[part.index_[l] - 1u];
       predicted = predicted && e.predicted == 0;
