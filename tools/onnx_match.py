@@ -79,9 +79,8 @@ class Matcher:
         found = [node for node in readers if node.op == op]
         if not found:
             if readers:
-                hint = (
-                    "; instance norm needs an export with batch 1 and fixed sides" if readers[0].op == "Reshape" else ""
-                )
+                reshaped = readers[0].op == "Reshape"
+                hint = "; instance norm needs an export with batch 1 and fixed sides" if reshaped else ""
                 raise Refused(f"{readers[0].label} does not match: {op} expected ({what}){hint}")
             raise Refused(f"nothing reads '{x.names[-1]}': {op} expected ({what})")
         if len(found) > 1:
