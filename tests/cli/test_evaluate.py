@@ -92,17 +92,18 @@ class Evaluate(unittest.TestCase):
 
     def test_figures_follow_from_the_saved_masks(self):
         report = self.report("--save-masks", self.dir / "out" / "predicted", "--csv", self.dir / "score.csv")
-        self.assertEqual(sorted(p.name for p in (self.dir / "out" / "predicted").iterdir()), ["a.png", "b.png", "c.png"])
+        saved = self.dir / "out" / "predicted"
+        self.assertEqual(sorted(p.name for p in saved.iterdir()), ["a.png", "b.png", "c.png"])
         total = {label: [0, 0, 0] for label in (0, 1)}
         self.assertEqual([pathlib.Path(i["image"]).stem for i in report["images"]], ["a", "b", "c"])
         for image in report["images"]:
             name = pathlib.Path(image["image"]).stem
-            rows = read_grey_png(self.dir / "out" / "predicted" / f"{name}.png")
+            rows = read_grey_png(saved / f"{name}.png")
             self.assertEqual((len(rows[0]), len(rows)), SIZES[name])
             self.assertEqual((image["width"], image["height"]), SIZES[name])
             self.assertEqual((image["mpp"], image["one_pass"]), (None, True))
             for label, key in ((0, "background"), (1, "nucleus")):
-                pairs = [(p == label, true_label(x, y) == label) for y, row in enumerate(rows) for x, p in enumerate(row)]
+                pairs = [(p == label, true_label(x, y) == label) for y, r in enumerate(rows) for x, p in enumerate(r)]
                 counts = [sum(p and t for p, t in pairs), sum(p for p, _ in pairs), sum(t for _, t in pairs)]
                 self.check_figures(image["classes"][key], *counts)
                 total[label] = [a + b for a, b in zip(total[label], counts)]

@@ -3,6 +3,7 @@
     test_evaluate_torch.py PROGRAM        MICROTOME_TEST_DATA: folder of external test data
 Exit codes: 0 equal to 4 decimals, 1 not, 77 no PyTorch or no test data.
 """
+
 import json
 import os
 import subprocess

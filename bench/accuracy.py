@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Whether microtome computes what PyTorch computes: the same weights on the same images, side by side.
+
+    python bench/accuracy.py --data DATA            # rewrites the table in docs/accuracy.md
+    python bench/accuracy.py --data DATA --docs ''  # only prints it
+
+DATA is the folder that tools/train/data.py describes; its validation images are used, whole. The reference is
+the network of tools/gandlf_net.py in PyTorch, float32 on the CPU. Needs PyTorch, NumPy, SciPy and Pillow, and
+the program (`cmake --build build --target microtome_program`). Exit code 1: a variant is further from PyTorch
+than it may be.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tools" / "train")]
+from data import load_split  # noqa: E402
+from evaluate import DATASETS, load_network  # noqa: E402
+from metrics import counts, dice, predict, summary  # noqa: E402
+
+# Name in the table, options of `microtome evaluate`, and how far the Dice of any image may be from PyTorch's.
+VARIANTS = {
+    "fp32": ("microtome FP32", ["--precision", "fp32", "--device", "cpu"], 0.5e-4),
+}
+BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
+HEAD = ["images", "n", "computed by", "Dice", "95 %", "difference", "largest of one image", "pixels of another class"]
+
+
+def run_pytorch(net, samples):
+    """Class maps, and counts [n,3] against the masks."""
+    maps = [predict(net, image) for _, image, _ in samples]
+    return maps, np.stack([counts(m, mask) for m, (_, _, mask) in zip(maps, samples)])
+
+
+def run_microtome(program, model, options, threads, samples, folder):
+    """Class maps and the report of `microtome evaluate`."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for name, image, mask in samples:
+        Image.fromarray(image).save(folder / "images" / f"{name}.png", compress_level=1)
+        Image.fromarray(mask).save(folder / "masks" / f"{name}.png", compress_level=1)
+    command = [program, "evaluate", "--model", model, "--images", folder / "images", "--masks", folder / "masks"]
+    command += ["--json", folder / "score.json", "--save-masks", folder / "predicted", "--threads", threads, *options]
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+    maps = [np.asarray(Image.open(folder / "predicted" / f"{name}.png")) for name, _, _ in samples]
+    return maps, json.loads((folder / "score.json").read_text())
+
+
+def small(value):
+    return f"{value:.1e}" if value else "0"
+
+
+def compare(label, samples, net, args, folder):
+    """Rows of the table for one set of images, and what exceeds its limit."""
+    print(f"{label}: {len(samples)} images, PyTorch", file=sys.stderr)
+    expected, rows = run_pytorch(net, samples)
+    reference = summary(rows)
+    interval = "{:.3f} - {:.3f}".format
+    table = [
+        [label, len(samples), "PyTorch FP32", f"{reference['dice']:.4f}", interval(*reference["ci95"]), "", "", ""]
+    ]
+    excess = []
+    for key in args.variants:
+        name, options, limit = VARIANTS[key]
+        print(f"{label}: {name}", file=sys.stderr)
+        maps, report = run_microtome(args.program, args.model, options, args.threads, samples, folder / label / key)
+        pooled = report["pooled"]["nucleus"]
+        each = {Path(i["image"]).stem: i["classes"]["nucleus"]["dice"] for i in report["images"]}
+        worst = max(abs(each[sample[0]] - dice(row)) for sample, row in zip(samples, rows))
+        different = sum(int((a != b).sum()) for a, b in zip(maps, expected))
+        pixels = sum(m.size for m in expected)
+        table.append([label, len(samples), name, f"{pooled['dice']:.4f}", interval(*pooled["ci95"])])
+        table[-1] += [small(pooled["dice"] - reference["dice"]), small(worst)]
+        table[-1] += [f"{different} of {pixels} ({small(100 * different / pixels)} %)"]
+        if not worst < limit:
+            excess.append(f"{label}, {name}: the Dice of an image differs by {worst:.1e}, {limit:.1e} allowed")
+    return table, excess
+
+
+def provenance(args):
+    def ask(*arguments):
+        return subprocess.run([str(args.program), *arguments], check=True, capture_output=True, text=True).stdout
+
+    digest = hashlib.sha256(args.model.read_bytes()).hexdigest()
+    return (
+        f"Model `{args.model.name}`, sha256 `{digest}`; {ask('--version').strip()}, "
+        f"`{json.loads(ask('doctor', '--json'))['isa']}` kernels; PyTorch {torch.__version__.split('+')[0]}."
+    )
+
+
+def replace_between_markers(path, text):
+    page = path.read_text(encoding="utf-8")
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
+        sys.exit(f"{path}: expected once each, in this order: {BEGIN} {END}")
+    before, after = page[: page.index(BEGIN) + len(BEGIN)], page[page.index(END) :]
+    path.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--model", type=Path, default=ROOT / "weights" / "nuclei-b16.safetensors")
+    parser.add_argument("--program", type=Path, default=ROOT / "build" / "tools" / "microtome")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--split", default="val", choices=["train", "val"])
+    parser.add_argument("--docs", default=ROOT / "docs" / "accuracy.md", help="page to rewrite, '' for none")
+    parser.add_argument("--threads", type=int, default=0, help="0: all CPUs")
+    args = parser.parse_args()
+    if not args.program.exists():
+        parser.error(f"{args.program} does not exist: build it, or name it with --program")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    net = load_network(args.model)
+    table, excess = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for dataset in DATASETS:
+            rows, beyond = compare(dataset, load_split(args.data, dataset, args.split), net, args, Path(folder))
+            table += rows
+            excess += beyond
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in [HEAD, ["---"] * len(HEAD), *table]]
+    text = "\n".join([*lines, "", provenance(args)])
+    print(text)
+    if args.docs:
+        replace_between_markers(Path(args.docs), text)
+    for line in excess:
+        print(f"accuracy: {line}", file=sys.stderr)
+    return 1 if excess else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
