@@ -62,6 +62,7 @@ struct EvaluateArgs : CommonArgs {
   std::string model, images, masks;
   BackendArgs backend;
   std::optional<double> threshold;  ///< replaces the model's
+  StainArgs stain;
   std::string json, csv;            ///< files to write; empty: none
   std::string save_masks;           ///< directory for predicted masks; empty: not saved
 };

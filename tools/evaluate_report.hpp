@@ -11,6 +11,7 @@
 #include "microtome/core/os.hpp"
 #include "microtome/core/text.hpp"
 #include "microtome/pipeline/bootstrap.hpp"
+#include "microtome/pipeline/stain_profile.hpp"
 
 namespace microtome::tools {
 
@@ -21,6 +22,12 @@ struct ClassRow {
   ClassScore score;
   Interval ci95;  ///< of the Dice; pooled rows only
 };
+
+/// A profile as summary.json has it (write_stain()); null for none.
+inline nlohmann::json json_stain(const StainProfile& p) {
+  if (p.method == StainMethod::none) return nullptr;
+  return {{"origin", p.origin}, {p.first_name(), p.first}, {p.second_name(), p.second}};
+}
 
 /// The name of a label in the report: its class, or its number where no mask names it or two share a name.
 inline std::string label_name(const std::vector<std::string>& names, int label) {

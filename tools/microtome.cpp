@@ -152,6 +152,7 @@ int run(int argc, char** argv) {
   e->add_option("--device", evaluate.backend.device, "where to run: cpu");
   e->add_option("--threshold", evaluate.threshold,
                 "probability from which a class counts, 0 to 1 (default: the model's)");
+  add_stain(e, evaluate.stain);
   e->add_option("--save-masks", evaluate.save_masks,
                 "directory to write the predicted masks to (PNG of class ids)");
   e->add_option("--json", evaluate.json, "also write the figures to this file");
@@ -174,7 +175,7 @@ int run(int argc, char** argv) {
     if (images && (evaluate.model.empty() || evaluate.images.empty() || evaluate.masks.empty()))
       throw microtome::UsageError("evaluate",
                                   "--model, --images and --masks belong together: one is missing");
-    for (const char* option : {"--precision", "--device", "--threshold", "--save-masks"})
+    for (const char* option : {"--precision", "--device", "--threshold", "--stain-norm", "--stain-target", "--save-masks"})
       if (masks && e->count(option) > 0) throw microtome::UsageError(option, "belongs to --model");
     code = run_evaluate(evaluate);
   });

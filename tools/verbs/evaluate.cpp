@@ -12,6 +12,7 @@
 #include "microtome/pipeline/segment_slide.hpp"
 #include "progress.hpp"
 #include "signals.hpp"
+#include "stain_option.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -100,7 +101,8 @@ std::vector<ImageScore> run_images(const EvaluateArgs& args, const std::vector<I
     const std::string shown = printable(pairs[i].image);
     constexpr std::uint64_t kSteps = 1000;  // per image, for large ones report patches
     const auto progress = [&](const Progress& p) {
-      bar.update({"images", i * kSteps + (p.total ? kSteps * p.done / p.total : 0), pairs.size() * kSteps});
+      const bool patches = p.total > 0 && p.stage == std::string("segment");
+      bar.update({"images", i * kSteps + (patches ? kSteps * p.done / p.total : 0), pairs.size() * kSteps});
       return interrupted == 0;
     };
     try {
@@ -130,6 +132,7 @@ int evaluate_model(const EvaluateArgs& args) {
   check_backend(args.backend);
   const std::vector<ImagePair> pairs = match_images(args.images, args.masks);
   std::vector<std::string> inputs = {args.model};
+  if (!args.stain.target.empty()) inputs.push_back(args.stain.target);
   for (const ImagePair& p : pairs) inputs.insert(inputs.end(), {p.image, p.mask});
   if (!args.save_masks.empty()) os::make_directories(args.save_masks);
   std::vector<Output> outputs = {{"--json", args.json}, {"--csv", args.csv}};
@@ -142,7 +145,9 @@ int evaluate_model(const EvaluateArgs& args) {
   PatchNetwork network = make_patch_network(load_model(args.model));
   if (args.threshold) network = with_threshold(std::move(network), *args.threshold);
   DefaultExecutor executor(args.threads > 0 ? args.threads : os::cpu_count());
-  ImagePredictor predictor(std::move(network), executor);
+  PredictOptions options;
+  options.stain_target = stain_target(args.stain, network.info.spacing_um_px, args.threads);
+  ImagePredictor predictor(std::move(network), executor, options);
   const ModelInfo& model = predictor.network().info;
   json failed = json::array();
   std::vector<ImageScore> scores;
@@ -175,6 +180,8 @@ int evaluate_model(const EvaluateArgs& args) {
                  {"precision", args.backend.precision},
                  {"device", args.backend.device},
                  {"threshold", args.threshold ? json(*args.threshold) : json(nullptr)},
+                 {"stain_norm", args.stain.norm},
+                 {"stain_target", json_stain(options.stain_target)},
                  {"image_count", scores.size()},
                  {"mask_pixels", pixels},
                  {"seconds", seconds},
@@ -194,6 +201,7 @@ int evaluate_model(const EvaluateArgs& args) {
                                 {"height", s.height},
                                 {"mask_pixels", s.mask_pixels},
                                 {"mpp", s.mpp > 0.0 ? json(s.mpp) : json(nullptr)},
+                                {"stain_fitted", json_stain(s.stain)},
                                 {"one_pass", s.whole},
                                 {"seconds", s.seconds},
                                 {"classes", json_rows(rows, false)}});

@@ -14,6 +14,7 @@
 #include "label_image.hpp"
 #include "memory_plan.hpp"
 #include "segment.hpp"
+#include "stain_sample.hpp"
 
 namespace microtome {
 
@@ -90,6 +91,7 @@ struct PredictOptions {
   std::uint64_t max_memory =
       0;  ///< bytes, for one pass, patches and masks each; 0: a quarter of the physical
   std::string spill_path = "microtome.spill";  ///< as in SegmentOptions
+  StainProfile stain_target;                   ///< as in SegmentOptions; every image is measured by itself
 };
 
 /// What ImagePredictor made of an image.
@@ -97,6 +99,7 @@ struct Prediction {
   LabelMemory mask;    ///< labels on the image divided by plane.mask_downsample, sizes rounded up
   Plane plane;         ///< the scale the network saw
   bool whole = false;  ///< in one pass
+  StainProfile stain;  ///< of the image; method none: not asked for, or not to be fitted (a warning)
   std::vector<std::string> warnings;  ///< one sentence each
 };
 
@@ -140,7 +143,7 @@ class ImagePredictor {
     p.mask = LabelMemory(image.path(), x.size(), y.size());
     p.whole = fits_whole(image, p.plane);
     if (p.whole)
-      run_whole(image, p.plane, x, y, p.mask, progress);
+      run_whole(image, x, y, p, progress);
     else
       run_patches(image, as_is, p, progress);
     return p;
@@ -158,15 +161,18 @@ class ImagePredictor {
            options_.max_memory;
   }
 
-  void run_whole(const Slide& image, const Plane& plane, const MaskAxis& x, const MaskAxis& y,
-                 LabelMemory& mask, const ProgressFn& progress) {
+  void run_whole(const Slide& image, const MaskAxis& x, const MaskAxis& y, Prediction& out,
+                 const ProgressFn& progress) {
+    const Plane& plane = out.plane;
     const std::int64_t w = padded(plane.width), h = padded(plane.height);
     const std::size_t stride = static_cast<std::size_t>(w) * 3;
     std::vector<std::uint8_t> rgb(stride * static_cast<std::size_t>(h));
     PlaneReader reader(image, plane.level, plane.width, plane.height, BadTile::fail);
     reader.between_blocks([&] { report(progress, "segment", 0, 1); });
     reader.read(0, 0, plane.width, plane.height, rgb.data(), stride);
-    // Here, and nowhere else, the pixels of the whole image are at hand before the network sees them.
+    make_stain_normalizer(options_.stain_target, image, plane, nullptr, executor_, progress, out.stain,
+                          out.warnings)
+        .apply(rgb.data(), stride, plane.width, plane.height);
     pad_by_reflection(rgb.data(), stride, plane.width, plane.height, w, h);
 
     if (!whole_) whole_ = network_.open(&executor_);
@@ -174,7 +180,7 @@ class ImagePredictor {
     whole_(rgb.data(), stride, w, h, p.data());
     if (!std::all_of(p.begin(), p.end(), [](float v) { return std::isfinite(v); }))
       throw InputError(network_.info.path, "", "the network gave a value that is not a number");
-    label(p, w, h, x, y, mask);
+    label(p, w, h, x, y, out.mask);
   }
 
   // Labels of the plane row by row, sampled where the centres of the mask's pixels lie.
@@ -210,6 +216,7 @@ class ImagePredictor {
     o.executor = &executor_;
     o.max_memory = options_.max_memory;
     o.spill_path = options_.spill_path;
+    o.stain_target = options_.stain_target;
     const SegmentResult r = segment_to_sink(
         image, network_, o,
         [&](std::int64_t tx, std::int64_t ty, const std::uint8_t* labels) {
@@ -220,6 +227,8 @@ class ImagePredictor {
             std::memcpy(p.mask.row(y + j) + x, labels + j * kMaskTile, static_cast<std::size_t>(w));
         },
         progress);
+    p.stain = r.stain;
+    p.warnings = r.warnings;
     if (r.bad_tile_reads > 0)
       throw InputError(image.path(), "", "damaged: a part of the image cannot be read");
   }

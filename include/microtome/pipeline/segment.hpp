@@ -263,12 +263,8 @@ inline SegmentResult segment_to_sink(const Slide& slide, const PatchNetwork& net
   if (options.stain_target.method != StainMethod::none) {
     const double begin = os::now();
     result.stain_target = options.stain_target;
-    const StainFit fit =
-        fit_plane_stain(options.stain_target.method, slide, plane, found, executor, progress);
-    if (fit.ok())
-      job.stain = StainNormalizer(result.stain = fit.profile, options.stain_target);
-    else
-      result.warnings.push_back("the stain is not normalised: " + fit.failure);
+    job.stain = make_stain_normalizer(options.stain_target, slide, plane, found, executor, progress,
+                                      result.stain, result.warnings);
     result.seconds.stain = os::now() - begin;
   }
   job.chosen = detail::choose_patches(job.grid, found);

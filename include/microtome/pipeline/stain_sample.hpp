@@ -83,6 +83,22 @@ inline StainFit fit_plane_stain(StainMethod method, const Slide& slide, const Pl
   return fit_stain(method, rgb.data(), rgb.size() / 3);
 }
 
+/// What gives pixels of the plane the colours of `target`: fits the plane and stores its profile in `fitted`,
+/// or adds the reason why not to `warnings` and changes nothing. Method none: nothing is read.
+inline StainNormalizer make_stain_normalizer(const StainProfile& target, const Slide& slide,
+                                             const Plane& plane, const TissueMask* tissue, Executor& executor,
+                                             const ProgressFn& progress, StainProfile& fitted,
+                                             std::vector<std::string>& warnings) {
+  if (target.method == StainMethod::none) return {};
+  const StainFit fit = fit_plane_stain(target.method, slide, plane, tissue, executor, progress);
+  if (!fit.ok()) {
+    warnings.push_back("the stain is not normalised: " + fit.failure);
+    return {};
+  }
+  fitted = fit.profile;
+  return StainNormalizer(fit.profile, target);
+}
+
 /// Measures a whole slide or image at `mpp` um per pixel, or on its level 0 when either scale is unknown: a
 /// target for others. Throws InputError when it cannot be fitted, UsageError for an impossible scale.
 inline StainProfile stain_of_slide(StainMethod method, const Slide& slide, double mpp, Executor& executor,
