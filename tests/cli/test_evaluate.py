@@ -131,7 +131,8 @@ class Evaluate(unittest.TestCase):
             image = next((i for i in report["images"] if i["image"] == row["image"]), None)
             figures = (image["classes"] if image else report["pooled"])[row["class"]]
             self.assertEqual(row["scope"], "image" if image else "pooled")
-            for key in ("label", "dice", "iou", "precision", "recall", "predicted_pixels", "truth_pixels", "common_pixels"):
+            for key in ("label", "dice", "iou", "precision", "recall", "predicted_pixels", "truth_pixels",
+                        "common_pixels"):
                 self.assertAlmostEqual(float(row[key]), figures[key], places=8)
             self.assertEqual(row["ci95_low"] == "", image is not None)
 
@@ -153,11 +154,11 @@ class Evaluate(unittest.TestCase):
         for name, size in SIZES.items():
             self.write_pair(self.dir, name, size, high=1)
         self.assertEqual(self.report()["pooled"], expected)
-        self.run_program("segment", self.dir / "images" / "a.png", "-m", self.model, "-o", self.dir / "out", "--slide-mpp",
-                         0.5, "--tissue", "none")
+        self.run_program("segment", self.dir / "images" / "a.png", "-m", self.model, "-o", self.dir / "out",
+                         "--slide-mpp", 0.5, "--tissue", "none")
         (self.dir / "masks" / "a.png").unlink()
         shutil.copy(self.dir / "out" / "a" / "mask.tif", self.dir / "masks" / "a.TIF")
-        self.assertEqual(self.report()["images"][0]["classes"]["nucleus"]["truth_pixels"] > 0, True)
+        self.assertGreater(self.report()["images"][0]["classes"]["nucleus"]["truth_pixels"], 0)
 
     def test_masks_without_foreground(self):
         self.write_pair(self.dir, "b", SIZES["b"], lambda x, y: False)
@@ -216,15 +217,16 @@ class Evaluate(unittest.TestCase):
         self.assertEqual((report["width"], report["height"], report["pixels"]), (*size, 2500 * 1100))
         self.assertIn("interval", done.stdout)
         rows = list(csv.DictReader((self.dir / "score.csv").read_text().splitlines()))
-        self.assertEqual([(r["scope"], r["image"], r["class"]) for r in rows], [("pooled", "", "0"), ("pooled", "", "1")])
+        self.assertEqual([(r["scope"], r["image"], r["class"]) for r in rows],
+                         [("pooled", "", "0"), ("pooled", "", "1")])
 
     # --- requests ----------------------------------------------------------------------------------------
 
     def test_wrong_usage(self):
         a = self.dir / "masks" / "a.png"
         for args in ([], [a], [a, a, "-m", self.model], ["-m", self.model], ["-m", self.model, "--images", self.dir],
-                     ["--images", self.dir, "--masks", self.dir], [a, a, "--threshold", 0.5], [a, a, "--precision", "fp32"],
-                     [a, a, "--save-masks", self.dir]):
+                     ["--images", self.dir, "--masks", self.dir], [a, a, "--threshold", 0.5],
+                     [a, a, "--precision", "fp32"], [a, a, "--save-masks", self.dir]):
             self.run_program("evaluate", *args, code=2)
         self.assertIn("there is: fp32", self.evaluate("--precision", "fp8", code=2).stderr)
         self.assertIn("there is: cpu", self.evaluate("--device", "abacus", code=2).stderr)
@@ -260,8 +262,9 @@ class Evaluate(unittest.TestCase):
         before = {p: p.read_bytes() for p in self.dir.rglob("*.png")}
         link = self.dir / "link.json"
         link.symlink_to(self.dir / "images" / "a.png")
-        for args in (["--json", self.dir / "masks" / "a.png"], ["--csv", self.dir / "images" / "c.png"], ["--json", link],
-                     ["--csv", self.model], ["--save-masks", self.dir / "masks"], ["--save-masks", self.dir / "images"],
+        for args in (["--json", self.dir / "masks" / "a.png"], ["--csv", self.dir / "images" / "c.png"],
+                     ["--json", link], ["--csv", self.model], ["--save-masks", self.dir / "masks"],
+                     ["--save-masks", self.dir / "images"],
                      ["--json", self.dir / "x", "--csv", self.dir / "x"],
                      ["--save-masks", self.dir / "y", "--json", f"{self.dir}/y/a.png"]):
             self.assertRegex(self.evaluate(*args, code=2).stderr, "--json|--csv|--save-masks")
@@ -285,8 +288,8 @@ class Evaluate(unittest.TestCase):
         self.write_pair(self.dir, "z", (2100, 600))
         first = self.dir / "predicted" / "a.png"
         run = subprocess.Popen([PROGRAM, "evaluate", "-m", self.model, "--images", self.dir / "images", "--masks",
-                                self.dir / "masks", "--json", self.dir / "score.json", "--save-masks", first.parent, "-j",
-                                "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                self.dir / "masks", "--json", self.dir / "score.json", "--save-masks", first.parent,
+                                "-j", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while not first.exists():
             self.assertIsNone(run.poll(), "the run ended before it could be interrupted")
             time.sleep(0.01)

@@ -100,9 +100,10 @@ TEST_CASE("label counts agree with the confusion matrix, before and after foldin
       {{0, 1}, {0, 255}},    {{0, 255}, {0, 1}},      {{0, 255}, {0, 255}},       {{0, 1, 255}, {0, 1, 255}},
       {{0, 1, 2}, {0, 255}}, {{0, 255}, {0, 3, 255}}, {{0, 7, 255}, {0, 9, 255}}, {{0}, {255}}};
   SplitMix64 random(5);
+  int number = 0;
   for (const auto& [predicted, truth] : cases) {
-    CAPTURE(predicted.size());
-    CAPTURE(truth.size());
+    CAPTURE(number);
+    ++number;
     Confusion all;
     std::vector<LabelCounts> parts(3);
     for (int i = 0; i < 200; ++i) {

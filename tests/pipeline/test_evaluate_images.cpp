@@ -141,8 +141,9 @@ TEST_CASE("255 is a label of its own when another mask of the set holds more tha
 }
 
 TEST_CASE("the margin is a reflection, repeated where the image is smaller") {
-  for (const auto& [w, h] :
-       {std::pair<std::int64_t, std::int64_t>{16, 32}, {13, 17}, {20, 5}, {3, 2}, {1, 1}, {2, 40}}) {
+  using Size = std::pair<std::int64_t, std::int64_t>;
+  for (const Size& size : {Size{16, 32}, {13, 17}, {20, 5}, {3, 2}, {1, 1}, {2, 40}}) {
+    const std::int64_t w = size.first, h = size.second;
     CAPTURE(w);
     CAPTURE(h);
     const std::int64_t pw = (w + 15) / 16 * 16, ph = (h + 15) / 16 * 16;
@@ -237,11 +238,12 @@ TEST_CASE("thresholds") {
   };
   // p = x / 255: p >= T for x from ceil(255 T) on.
   CHECK(count(red_network(2, FinalLayer::softmax), 1) == 128);
-  for (const auto& [t, expected] :
-       {std::pair<double, int>{0.1, 230}, {0.5, 128}, {0.9, 26}, {1.0, 1}, {0.0, 256}}) {
+  using Case = std::pair<double, int>;
+  for (const Case& c : {Case{0.1, 230}, {0.5, 128}, {0.9, 26}, {1.0, 1}, {0.0, 256}}) {
+    const double t = c.first;
     CAPTURE(t);
-    CHECK(count(with_threshold(red_network(2, FinalLayer::softmax), t), 1) == expected);
-    CHECK(count(with_threshold(red_network(1, FinalLayer::sigmoid), t), 1) == expected);
+    CHECK(count(with_threshold(red_network(2, FinalLayer::softmax), t), 1) == c.second);
+    CHECK(count(with_threshold(red_network(1, FinalLayer::sigmoid), t), 1) == c.second);
   }
   PatchNetwork unnamed = red_network(2, FinalLayer::softmax);
   unnamed.info.class_names[0] = "stroma";  // labels are class + 1
