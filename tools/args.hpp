@@ -63,8 +63,8 @@ struct EvaluateArgs : CommonArgs {
   BackendArgs backend;
   std::optional<double> threshold;  ///< replaces the model's
   StainArgs stain;
-  std::string json, csv;            ///< files to write; empty: none
-  std::string save_masks;           ///< directory for predicted masks; empty: not saved
+  std::string json, csv;   ///< files to write; empty: none
+  std::string save_masks;  ///< directory for predicted masks; empty: not saved
 };
 
 struct SynthArgs {

@@ -175,7 +175,8 @@ int run(int argc, char** argv) {
     if (images && (evaluate.model.empty() || evaluate.images.empty() || evaluate.masks.empty()))
       throw microtome::UsageError("evaluate",
                                   "--model, --images and --masks belong together: one is missing");
-    for (const char* option : {"--precision", "--device", "--threshold", "--stain-norm", "--stain-target", "--save-masks"})
+    for (const char* option :
+         {"--precision", "--device", "--threshold", "--stain-norm", "--stain-target", "--save-masks"})
       if (masks && e->count(option) > 0) throw microtome::UsageError(option, "belongs to --model");
     code = run_evaluate(evaluate);
   });
