@@ -18,10 +18,11 @@ namespace microtome {
 /// implementation (github.com/mitkovetta/staining-normalization), which others took over. There they are unit
 /// vectors and maximal concentrations 1.9705 and 1.0308.
 inline StainProfile macenko_reference() {
-  return {StainMethod::macenko,
-          "reference values",
-          {0.5626 * 1.9705, 0.7201 * 1.9705, 0.4062 * 1.9705},
-          {0.2159 * 1.0308, 0.8012 * 1.0308, 0.5581 * 1.0308}};
+  StainProfile p =
+      detail::stain_profile(StainMethod::macenko, {0.5626 * 1.9705, 0.7201 * 1.9705, 0.4062 * 1.9705},
+                            {0.2159 * 1.0308, 0.8012 * 1.0308, 0.5581 * 1.0308});
+  p.origin = "reference values";
+  return p;
 }
 
 namespace detail {
@@ -112,7 +113,7 @@ inline StainFit fit_macenko(const std::uint8_t* rgb, std::size_t pixels) {
     od.push_back({density[p[0]], density[p[1]], density[p[2]]});
     moments.add(od.back());
   }
-  if (od.size() < kMinStainPixels) return {{}, "too few stained pixels"};
+  if (od.size() < kMinStainPixels) return not_fitted("too few stained pixels");
 
   std::array<Vector3, 3> covariance{};
   for (std::size_t i = 0; i < 3; ++i)
@@ -122,7 +123,7 @@ inline StainFit fit_macenko(const std::uint8_t* rgb, std::size_t pixels) {
   Vector3 along = axes[0], across = axes[1];
   double variance = 0.0;
   for (std::size_t i = 0; i < 3; ++i) variance += along[i] * dot(covariance[i], along);
-  if (!(variance > kMinDeviation * kMinDeviation)) return {{}, "the colours hardly vary"};
+  if (!(variance > kMinDeviation * kMinDeviation)) return not_fitted("the colours hardly vary");
   if (dot(along, {moments.mean(0), moments.mean(1), moments.mean(2)}) < 0.0)
     for (double& x : along) x = -x;
 
@@ -148,17 +149,20 @@ inline StainFit fit_macenko(const std::uint8_t* rgb, std::size_t pixels) {
   const double cosine = dot(h, e);
   const double least = std::min(*std::min_element(h.begin(), h.end()), *std::min_element(e.begin(), e.end()));
   if (!(1.0 - cosine * cosine > kMinSine * kMinSine) || !(least > kMinAbsorption))
-    return {{}, "the colours do not show two stains"};
+    return not_fitted("the colours do not show two stains");
   const std::array<Vector3, 2> unmix = unmixing(h, e);
   std::array<double, 2> most{};
   for (std::size_t s = 0; s < 2; ++s)
     most[s] = percentile_of(99.0, [&](const auto& d) { return project(d, unmix[s]); });
-  if (!(std::min(most[0], most[1]) > kMinConcentration)) return {{}, "one of the two stains is missing"};
+  if (!(std::min(most[0], most[1]) > kMinConcentration))
+    return not_fitted("one of the two stains is missing");
   for (std::size_t c = 0; c < 3; ++c) {
     h[c] *= most[0];
     e[c] *= most[1];
   }
-  return {{StainMethod::macenko, "", h, e}, ""};
+  StainFit fit;
+  fit.profile = stain_profile(StainMethod::macenko, h, e);
+  return fit;
 }
 
 /// One pixel from `source`'s stains to `target`'s. Concentrations times stains is one 3x3 matrix on

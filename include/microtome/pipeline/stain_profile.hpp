@@ -33,11 +33,26 @@ struct StainProfile {
 /// A profile, or why the pixels have none (then profile.method is none).
 struct StainFit {
   StainProfile profile;
-  std::string failure;  ///< "too few stained pixels", empty when fitted
+  std::string failure;  ///< "too few stained pixels"; empty when fitted
   bool ok() const { return profile.method != StainMethod::none; }
 };
 
 namespace detail {
+
+inline StainFit not_fitted(const char* why) {
+  StainFit f;
+  f.failure = why;
+  return f;
+}
+
+inline StainProfile stain_profile(StainMethod method, const std::array<double, 3>& first,
+                                  const std::array<double, 3>& second) {
+  StainProfile p;
+  p.method = method;
+  p.first = first;
+  p.second = second;
+  return p;
+}
 
 constexpr int kStained = 205;  // 240 exp(-0.15) - 1: Macenko's smallest optical density, beta
 constexpr int kGlass = 230;    // pixels whose darkest channel reaches it keep their colour

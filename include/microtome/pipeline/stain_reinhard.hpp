@@ -17,7 +17,10 @@ namespace microtome {
 /// What a normalised image looks like unless another target is given: the 31 training images of the shipped
 /// model (TNBC, weights/README.md), as `tools/train/stain_target.py` prints them.
 inline StainProfile reinhard_reference() {
-  return {StainMethod::reinhard, "reference values", {3.9088, -0.0267, 0.0061}, {0.1036, 0.0300, 0.0040}};
+  StainProfile p =
+      detail::stain_profile(StainMethod::reinhard, {3.9088, -0.0267, 0.0061}, {0.1036, 0.0300, 0.0040});
+  p.origin = "reference values";
+  return p;
 }
 
 namespace detail {
@@ -93,10 +96,11 @@ inline StainFit fit_reinhard(const std::uint8_t* rgb, std::size_t pixels) {
     const std::uint8_t* p = rgb + 3 * i;
     if (std::min({p[0], p[1], p[2]}) <= kStained && std::max({p[0], p[1], p[2]}) >= kBlack) m.add(log_lms(p));
   }
-  if (m.n < static_cast<std::int64_t>(kMinStainPixels)) return {{}, "too few stained pixels"};
+  if (m.n < static_cast<std::int64_t>(kMinStainPixels)) return not_fitted("too few stained pixels");
   const Matrix3 lab = log_lms_to_lab();
   const double unit = std::ldexp(kLog10Of2, -kLogBits);
-  StainFit fit{{StainMethod::reinhard, "", {}, {}}, ""};
+  StainFit fit;
+  fit.profile.method = StainMethod::reinhard;
   for (std::size_t c = 0; c < 3; ++c) {
     double variance = 0.0;
     for (std::size_t i = 0; i < 3; ++i) {
@@ -108,7 +112,7 @@ inline StainFit fit_reinhard(const std::uint8_t* rgb, std::size_t pixels) {
   }
   // Stained tissue has 0.06 to 0.25, 0.01 to 0.13, 0.0015 to 0.013. Less is noise, not to be amplified.
   const auto& s = fit.profile.second;
-  if (!(s[0] > 0.01 && s[1] > 0.001 && s[2] > 0.0005)) return {{}, "the colours hardly vary"};
+  if (!(s[0] > 0.01 && s[1] > 0.001 && s[2] > 0.0005)) return not_fitted("the colours hardly vary");
   return fit;
 }
 
