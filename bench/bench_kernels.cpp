@@ -125,6 +125,81 @@ void bench_probabilities_f32(const KernelTable& table) {
         });
 }
 
+void bench_head_row_f32(const KernelTable& table) {
+  for (const int outputs : {1, 2})
+    benchmark::RegisterBenchmark(
+        name(table, "head_row_f32", "64x" + std::to_string(outputs) + "/512px").c_str(),
+        [&table, outputs](benchmark::State& s) {
+          constexpr std::ptrdiff_t row = 514 * 16, taps[3] = {0, row, 2 * row};
+          const std::vector<float> in = ones(4 * 3 * row), bias = ones(2);
+          const std::vector<float> weights = ones(static_cast<std::size_t>(outputs) * 4 * 9 * 16);
+          std::vector<float> out(512 * 16);
+          for (auto _ : s) {
+            table.head_row_f32(
+                {in.data(), 3 * row, 4, taps, 3, 3, weights.data(), bias.data(), outputs, out.data(), 512});
+            benchmark::ClobberMemory();
+          }
+          s.counters["GMAC/s"] =
+              Counter(static_cast<double>(s.iterations()) * 512 * 64 * 9 * outputs * 1e-9, Counter::kIsRate);
+        });
+}
+
+// One row of 24 tiles of one channel block; bytes in and out.
+void bench_winograd_input_f32(const KernelTable& table) {
+  for (const int tile : {4, 6})
+    benchmark::RegisterBenchmark(
+        name(table, "winograd_input_f32", "F" + std::to_string(tile)).c_str(),
+        [&table, tile](benchmark::State& s) {
+          const int n = tile + 2, width = 24 * tile + 2;
+          const std::vector<float> in = ones(static_cast<std::size_t>(n * width) * 16);
+          std::vector<float> out(static_cast<std::size_t>(n * n * 25) * 16);
+          for (auto _ : s) {
+            table.winograd_input_f32({in.data(), width * 16, tile, 24, out.data(), 25 * 16});
+            benchmark::ClobberMemory();
+          }
+          s.SetBytesProcessed(s.iterations() * (n * width + n * n * 24) * 64);
+        });
+}
+
+// The weights of one input block.
+void bench_winograd_weights_f32(const KernelTable& table) {
+  for (const int tile : {4, 6})
+    benchmark::RegisterBenchmark(
+        name(table, "winograd_weights_f32", "F" + std::to_string(tile)).c_str(),
+        [&table, tile](benchmark::State& s) {
+          const int positions = (tile + 2) * (tile + 2);
+          const std::vector<float> weights = ones(9 * 16 * 16);
+          std::vector<float> out(static_cast<std::size_t>(positions * 17) * 16);
+          for (auto _ : s) {
+            table.winograd_weights_f32({weights.data(), 16, tile, out.data(), 17 * 16});
+            benchmark::ClobberMemory();
+          }
+          s.SetBytesProcessed(s.iterations() * (9 + positions) * 16 * 64);
+        });
+}
+
+// One row of 24 tiles of one block of outputs with residual; bytes in and out.
+void bench_winograd_output_f32(const KernelTable& table) {
+  for (const int tile : {4, 6})
+    benchmark::RegisterBenchmark(
+        name(table, "winograd_output_f32", "F" + std::to_string(tile)).c_str(),
+        [&table, tile](benchmark::State& s) {
+          const int positions = (tile + 2) * (tile + 2), width = 24 * tile;
+          const std::vector<float> in = ones(static_cast<std::size_t>(positions * 25) * 16), bias = ones(16);
+          std::vector<float> out = ones(static_cast<std::size_t>(tile * width) * 16);
+          WinogradOutputArgs a{};
+          a.in = in.data(), a.position_stride = 25 * 16, a.tile = tile;
+          a.bias = bias.data(), a.slope = 1.0f;
+          a.residual = a.out = out.data(), a.residual_stride = a.out_stride = width * 16;
+          a.rows = tile, a.width = width;
+          for (auto _ : s) {
+            table.winograd_output_f32(a);
+            benchmark::ClobberMemory();
+          }
+          s.SetBytesProcessed(s.iterations() * (positions * 24 + 2 * tile * width) * 64);
+        });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {

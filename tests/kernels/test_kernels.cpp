@@ -4,10 +4,14 @@
 #include <doctest.h>
 #include <microtome/core/kernel_table.hpp>
 #include <microtome/kernels/conv_row_f32/scalar.hpp>
+#include <microtome/kernels/head_row_f32/scalar.hpp>
 #include <microtome/kernels/image_row_u8/scalar.hpp>
 #include <microtome/kernels/load_row_f32/scalar.hpp>
 #include <microtome/kernels/probabilities_f32/scalar.hpp>
 #include <microtome/kernels/upsample_row_f32/scalar.hpp>
+#include <microtome/kernels/winograd_input_f32/scalar.hpp>
+#include <microtome/kernels/winograd_output_f32/scalar.hpp>
+#include <microtome/kernels/winograd_weights_f32/scalar.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -117,6 +121,36 @@ void check_conv_row_f32(const KernelTable& table) {
   }
 }
 
+void check_head_row_f32(const KernelTable& table) {
+  std::uint32_t seed = 1;
+  for (int outputs = 1; outputs <= 5; ++outputs)
+    for (int width = 1; width <= 20; ++width)
+      for (const int blocks : {1, 2, 5})
+        for (const int kernel : {1, 3}) {
+          const int taps = kernel == 1 ? 1 : width % 2 == 0 ? 3 : 9;
+          const std::size_t row = static_cast<std::size_t>(width + kernel - 1) * 16;
+          Guarded<float> in(row * static_cast<std::size_t>(taps * blocks), seed % 2 != 0);
+          Guarded<float> weights(static_cast<std::size_t>(outputs * blocks * taps * kernel) * 16);
+          Guarded<float> bias(static_cast<std::size_t>(outputs));
+          Guarded<float> got(static_cast<std::size_t>((width - 1) * 16 + outputs)), want(got.size());
+          fill_random(in, seed++), fill_random(weights, seed++, 0.3f), fill_random(bias, seed++);
+          fill_random(got, seed);  // lanes above `outputs` belong to somebody else
+          std::copy(got.data(), got.data() + got.size(), want.data());
+          std::vector<std::ptrdiff_t> tap_rows;
+          for (int t = 0; t < taps; ++t) tap_rows.push_back(static_cast<std::ptrdiff_t>(row) * t);
+          HeadRowArgs a{};
+          a.in = in.data(), a.block_stride = static_cast<std::ptrdiff_t>(row) * taps, a.blocks = blocks;
+          a.tap_rows = tap_rows.data(), a.taps = taps, a.kernel_width = kernel;
+          a.weights = weights.data(), a.bias = bias.data(), a.outputs = outputs, a.width = width;
+          a.out = want.data();
+          scalar::head_row_f32<double>(a);
+          a.out = got.data();
+          table.head_row_f32(a);
+          INFO(table.isa, ": ", blocks, " blocks -> ", outputs, ", width ", width, ", kernel ", kernel);
+          CHECK(difference(got, want) <= 4e-7 * std::sqrt(16.0 * blocks * taps * kernel + 4));
+        }
+}
+
 void check_load_row_f32(const KernelTable& table) {
   for (int width = 1; width <= 40; ++width)
     for (const float slope : {1.0f, 0.01f, 0.0f}) {
@@ -210,6 +244,73 @@ void check_probabilities_f32(const KernelTable& table) {
         INFO(table.isa, ": ", classes, " classes, width ", width, ", layer ", static_cast<int>(layer));
         CHECK(difference(got, want) <= 2e-6);
       }
+}
+
+void check_winograd_input_f32(const KernelTable& table) {
+  for (const int tile : {4, 6})
+    for (int tiles = 1; tiles <= 13; ++tiles)
+      for (const int gap : {0, 3}) {
+        const std::ptrdiff_t row = (tiles * tile + 2 + gap) * 16, position = (tiles + gap) * 16;
+        const int n = tile + 2;
+        // The last row and the last position end with their data: what lies between rows is not theirs.
+        Guarded<float> in(static_cast<std::size_t>((n - 1) * row + (tiles * tile + 2) * 16), tiles % 2 != 0);
+        Guarded<float> got(static_cast<std::size_t>((n * n - 1) * position + tiles * 16)), want(got.size());
+        fill_random(in, static_cast<std::uint32_t>(tiles));
+        WinogradInputArgs a{in.data(), row, tile, tiles, want.data(), position};
+        scalar::winograd_input_f32<double>(a);
+        a.out = got.data();
+        table.winograd_input_f32(a);
+        INFO(table.isa, ": ", tiles, " tiles of ", tile, ", gap ", gap);
+        CHECK(difference(got, want) <= 1e-6);
+      }
+}
+
+void check_winograd_weights_f32(const KernelTable& table) {
+  for (const int tile : {4, 6})
+    for (int channels = 1; channels <= 33; ++channels) {
+      const std::ptrdiff_t position = (channels + channels % 3) * 16;
+      const int positions = (tile + 2) * (tile + 2);
+      Guarded<float> weights(static_cast<std::size_t>(9 * channels) * 16, channels % 2 != 0);
+      Guarded<float> got(static_cast<std::size_t>((positions - 1) * position + channels * 16)),
+          want(got.size());
+      fill_random(weights, static_cast<std::uint32_t>(channels));
+      WinogradWeightsArgs a{weights.data(), channels, tile, want.data(), position};
+      scalar::winograd_weights_f32<double>(a);
+      a.out = got.data();
+      table.winograd_weights_f32(a);
+      INFO(table.isa, ": ", channels, " channels, tile ", tile);
+      CHECK(difference(got, want) <= 5e-7);
+    }
+}
+
+void check_winograd_output_f32(const KernelTable& table) {
+  std::uint32_t seed = 1;
+  for (const int tile : {4, 6})
+    for (int width = 1; width <= 27; ++width)
+      for (int rows = 1; rows <= tile; ++rows)
+        for (const bool in_place : {false, true}) {
+          const int tiles = (width + tile - 1) / tile, positions = (tile + 2) * (tile + 2);
+          const std::ptrdiff_t position = (tiles + width % 2) * 16, row = (width + 2) * 16;
+          const std::size_t pixels = static_cast<std::size_t>((rows - 1) * row + width * 16);
+          Guarded<float> in(static_cast<std::size_t>((positions - 1) * position + tiles * 16),
+                            width % 2 != 0);
+          Guarded<float> bias(16), residual(pixels), got(pixels), want(pixels);
+          fill_random(in, seed++), fill_random(bias, seed++), fill_random(residual, seed++);
+          // Pixels between rows belong to somebody else: they stay as they were.
+          std::copy(residual.data(), residual.data() + pixels, got.data());
+          std::copy(residual.data(), residual.data() + pixels, want.data());
+          WinogradOutputArgs a{};
+          a.in = in.data(), a.position_stride = position, a.tile = tile;
+          a.bias = bias.data(), a.slope = width % 3 == 0 ? 1.0f : 0.01f;
+          a.residual = in_place || rows % 2 == 0 ? residual.data() : nullptr, a.residual_stride = row;
+          a.out = want.data(), a.out_stride = row, a.rows = rows, a.width = width;
+          scalar::winograd_output_f32<double>(a);
+          a.out = got.data();
+          if (in_place) a.residual = got.data();
+          table.winograd_output_f32(a);
+          INFO(table.isa, ": ", width, " x ", rows, ", tile ", tile);
+          CHECK(difference(got, want) <= 5e-7);
+        }
 }
 
 }  // namespace

@@ -30,6 +30,8 @@ CASES = [
     ("resunet", "new", 8, 3, 2, "softmax", "batch", (48, 80), torch.float32),
     ("resunet", "new", 16, 3, 2, "softmax", "batch", (112, 144), torch.float32),
     ("resunet", "new", 16, 3, 2, "softmax", "batch", (80, 48), torch.float16),
+    ("resunet", "new", 16, 3, 2, "softmax", "batch", (208, 112), torch.float32),  # several bands of rows
+    ("unet", "old", 8, 3, 5, "softmax", "batch", (304, 64), torch.float32),
     ("resunet", "new", 32, 3, 2, "sigmoid", "instance", (48, 80), torch.float32),
     ("resunet", "new", 12, 1, 1, "sigmoid", "batch", (16, 112), torch.bfloat16),
     ("resunet", "new", 7, 5, 4, "none", "instance", (48, 48), torch.float32),

@@ -29,6 +29,7 @@
 // GCC at -O2 keeps loops over accumulator arrays rolled and the accumulators in memory, which costs a third
 // of the speed. Header-only users choose their own -O level, so every register loop says it explicitly.
 #define MICROTOME_UNROLL _Pragma("GCC unroll 32")
+#define MICROTOME_NO_UNROLL _Pragma("GCC unroll 1")
 
 namespace microtome::detail {
 constexpr bool same_text(const char* a, const char* b) {

@@ -307,6 +307,14 @@ class MappedFile {
   const unsigned char* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }
 
+  /// Gives back the memory of the pages wholly inside [from, from + bytes): they are read again when needed.
+  void release(const unsigned char* from, std::size_t bytes) const noexcept {
+    const std::uintptr_t page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(from) + page - 1) / page * page;
+    const std::uintptr_t last = (reinterpret_cast<std::uintptr_t>(from) + bytes) / page * page;
+    if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+
  private:
   void unmap() noexcept {
     if (data_) munmap(const_cast<unsigned char*>(data_), size_);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -49,11 +50,15 @@ inline constexpr int channel_blocks(int channels) {
 /// Rows are an odd number of cache lines long, so that neighbouring rows never share L1 sets (4K aliasing at
 /// power-of-two widths). There is no halo: convolutions read through padded strips (layers/source.hpp).
 /// Lanes above `channels` in the last block are zero.
+///
+/// A tensor may hold a window of its rows only, [origin, origin + held) along axis 0: see roll().
 template <class T, int Rank>
 struct Tensor {
   T* data = nullptr;
   int channels = 0;
-  Index<Rank> size{};
+  Index<Rank> size{};       ///< of the whole, whatever is held
+  std::int64_t origin = 0;  ///< first row held
+  std::int64_t held = 0;    ///< rows that the memory has room for; size[0] unless it is a window
 
   static std::int64_t row_pixels(std::int64_t width) { return width | 1; }
 
@@ -66,10 +71,30 @@ struct Tensor {
 
   /// First element of pixel `at` in channel block `block`.
   T* pixel(int block, const Index<Rank>& at) const {
-    std::int64_t i = block;
-    for (int d = 0; d < Rank - 1; ++d) i = i * size[d] + at[d];
+    std::int64_t i = block * held + at[0] - origin;
+    for (int d = 1; d < Rank - 1; ++d) i = i * size[d] + at[d];
     i = i * row_pixels(size[Rank - 1]) + at[Rank - 1];
     return data + i * kChannelBlock;
+  }
+
+  /// Moves the window on to [row, row + held); rows held before and after stay.
+  void roll(std::int64_t row) {
+    if (row == origin) return;
+    const std::int64_t kept = origin + held - row;
+    std::size_t row_bytes = static_cast<std::size_t>(row_pixels(size[Rank - 1])) * kChannelBlock * sizeof(T);
+    for (int d = 1; d < Rank - 1; ++d) row_bytes *= static_cast<std::size_t>(size[d]);
+    if (kept > 0)
+      for (int b = 0; b < channel_blocks(channels); ++b)
+        std::memmove(static_cast<void*>(pixel(b, first_pixel(origin))), pixel(b, first_pixel(row)),
+                     static_cast<std::size_t>(kept) * row_bytes);
+    origin = row;
+  }
+
+ private:
+  static Index<Rank> first_pixel(std::int64_t row) {
+    Index<Rank> at{};
+    at[0] = row;
+    return at;
   }
 };
 

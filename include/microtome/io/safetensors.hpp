@@ -84,33 +84,58 @@ class SafeTensors {
     return it->second;
   }
 
-  /// The tensor's values as floats (F32, F16, BF16). Throws InputError if it is missing, of another shape or
-  /// type, or holds a value that is not finite.
-  std::vector<float> floats(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  /// The tensor `name`, to be read as floats. Throws InputError if it is missing, of another shape, or
+  /// neither F32, F16 nor BF16.
+  const TensorEntry& float_entry(const std::string& name, const std::vector<std::int64_t>& shape) const {
     const TensorEntry& t = entry(name);
     if (t.shape != shape)
       throw InputError(path_, name,
                        "has shape " + shape_text(t.shape) + ", " + shape_text(shape) + " expected");
-    std::vector<float> v(static_cast<std::size_t>(t.elements()));
+    if (t.dtype != "F32" && t.dtype != "F16" && t.dtype != "BF16")
+      throw InputError(path_, name, "has type " + t.dtype + "; F32, F16 or BF16 expected");
+    return t;
+  }
+
+  /// Elements [first, first + n) of a float_entry() as floats. Throws InputError if one is not finite.
+  void read(const std::string& name, const TensorEntry& t, std::size_t first, std::size_t n,
+            float* out) const {
+    if (n == 0) return;
     if (t.dtype == "F32") {
-      if (!v.empty()) std::memcpy(v.data(), t.data, t.bytes);
-    } else if (t.dtype == "F16" || t.dtype == "BF16") {
-      for (std::size_t i = 0; i < v.size(); ++i) {
+      std::memcpy(out, t.data + first * sizeof(float), n * sizeof(float));
+    } else {
+      const bool half = t.dtype == "F16";
+      for (std::size_t i = 0; i < n; ++i) {
         std::uint16_t h;
-        std::memcpy(&h, t.data + 2 * i, sizeof h);
-        if (t.dtype == "F16") {
-          v[i] = half_to_float(h);
+        std::memcpy(&h, t.data + 2 * (first + i), sizeof h);
+        if (half) {
+          out[i] = half_to_float(h);
         } else {
           const std::uint32_t bits = static_cast<std::uint32_t>(h) << 16;
-          std::memcpy(&v[i], &bits, sizeof bits);
+          std::memcpy(out + i, &bits, sizeof bits);
         }
       }
-    } else {
-      throw InputError(path_, name, "has type " + t.dtype + "; F32, F16 or BF16 expected");
     }
-    for (const float f : v)
-      if (!(f - f == 0.0f)) throw InputError(path_, name, "holds a value that is not finite");
+    // Infinities and NaNs are what exponent bits all set mean; one OR over the integers vectorises.
+    std::uint32_t bad = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      std::uint32_t bits;
+      std::memcpy(&bits, out + i, sizeof bits);
+      bad |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
+    }
+    if (bad) throw InputError(path_, name, "holds a value that is not finite");
+  }
+
+  /// All values of a tensor as floats; errors as float_entry() and read().
+  std::vector<float> floats(const std::string& name, const std::vector<std::int64_t>& shape) const {
+    const TensorEntry& t = float_entry(name, shape);
+    std::vector<float> v(static_cast<std::size_t>(t.elements()));
+    read(name, t, 0, v.size(), v.data());
     return v;
+  }
+
+  /// Gives back the memory of a tensor's mapped pages; it may be read again.
+  void release(const TensorEntry& t) const noexcept {
+    if (file_.data()) file_.release(t.data, t.bytes);
   }
 
  private:

@@ -2,10 +2,14 @@
 // library.
 #pragma once
 #include "conv_row_f32/args.hpp"
+#include "head_row_f32/args.hpp"
 #include "image_row_u8/args.hpp"
 #include "load_row_f32/args.hpp"
 #include "probabilities_f32/args.hpp"
 #include "upsample_row_f32/args.hpp"
+#include "winograd_input_f32/args.hpp"
+#include "winograd_output_f32/args.hpp"
+#include "winograd_weights_f32/args.hpp"
 
 namespace microtome {
 

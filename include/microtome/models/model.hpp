@@ -20,7 +20,7 @@ namespace microtome {
 /// One convolution as the program runs it, for reports.
 struct LayerReport {
   std::string name;    ///< "en_1.conv0"
-  std::string kernel;  ///< operator, e.g. "conv_row_f32"
+  std::string kernel;  ///< algorithm, e.g. "winograd6"
   std::string
       prologue;  ///< what happens while the input is loaded: "copy", "norm+act", "resize", "pixels" ...
   int in_channels = 0, out_channels = 0, kernel_size = 0, stride = 1;
@@ -48,15 +48,15 @@ class Model {
     for (const auto& c : network_.convs()) {
       LayerReport r;
       r.name = c.name;
-      r.kernel = "conv_row_f32";
+      r.kernel = to_string(c.conv.algorithm());
       for (const Prologue& p : c.prologues)
         r.prologue += std::string(r.prologue.empty() ? "" : " | ") + (p.identity() ? "copy" : "norm+act");
       if (list.empty()) r.prologue = "pixels";
       if (c.prologues.size() == 2) r.prologue = "resize+act | norm+act";
-      r.in_channels = c.conv.in_channels();
+      r.in_channels = c.conv.shape().inputs();
       r.out_channels = c.conv.out_channels();
-      r.kernel_size = c.conv.kernel();
-      r.stride = c.conv.stride();
+      r.kernel_size = c.conv.shape().kernel;
+      r.stride = c.conv.shape().stride;
       r.size = {height >> c.level, width >> c.level};
       r.macs = c.conv.macs(r.size);
       list.push_back(std::move(r));
@@ -151,7 +151,7 @@ class Session {
   static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,
                                    int workers = 1) {
     const auto plan = model.network().plan({height, width}, workers);
-    return plan.arena_bytes + plan.scratch_bytes * static_cast<std::size_t>(workers);
+    return plan.arena_bytes + plan.shared_bytes + plan.scratch_bytes * static_cast<std::size_t>(workers);
   }
 
  private:
@@ -168,6 +168,7 @@ class Session {
       arena_ = AlignedBuffer();
       arena_ = AlignedBuffer(plan.arena_bytes);
     }
+    if (plan.shared_bytes > shared_.size()) shared_ = AlignedBuffer(plan.shared_bytes);
     scratch_.resize(static_cast<std::size_t>(executor_->workers()));
     for (AlignedBuffer& s : scratch_)
       if (plan.scratch_bytes > s.size()) s = AlignedBuffer(plan.scratch_bytes);
@@ -176,7 +177,7 @@ class Session {
 
   void run_source(const RowSource<float, 2>& source, float* out) {
     const ModelInfo& info = model_->info();
-    const RunContext ctx{&model_->kernels(), executor_, &scratch_};
+    const RunContext ctx{&model_->kernels(), executor_, &scratch_, &shared_};
     model_->network().run(ctx, plan_, arena_, source, info.final_layer,
                           static_cast<float>(info.sigmoid_multiplier), out);
   }
@@ -215,7 +216,7 @@ class Session {
   DefaultExecutor serial_{1};
   Executor* executor_;
   ResUnet<2>::Plan plan_;
-  AlignedBuffer arena_;
+  AlignedBuffer arena_, shared_;
   std::vector<AlignedBuffer> scratch_;
 };
 

@@ -24,6 +24,16 @@ struct NetConv {
   int level;                        ///< output resolution: level 0 is the input's, each level halves it
 };
 
+/// The algorithm for a layer. Below 16 input channels the transforms cost more than they save; from 256 x 256
+/// channels on F(4x4), because its weights are made on the fly and images are small there (a tile of 6 would
+/// hang over the edge of 32 pixels).
+template <int Rank>
+ConvAlgorithm choose_algorithm(const ConvShape& s, bool last) {
+  if (last && s.out <= 4 && s.stride == 1 && s.slope == kNoActivation) return ConvAlgorithm::head;
+  if (Rank != 2 || s.kernel != 3 || s.stride != 1 || s.inputs() < 16 || last) return ConvAlgorithm::direct;
+  return s.inputs() * s.out >= 256 * 256 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
+}
+
 /// Sizes of all axes must be multiples of 16 (four halvings).
 ///
 ///   x1 = ins(image)                              f  channels, level 0
@@ -106,48 +116,65 @@ class ResUnet {
   /// Memory for one input size: where every tensor lives in the arena.
   struct Plan {
     Index<Rank> size{};
-    std::vector<Tensor<float, Rank>> tensors;  ///< data = byte offset from the arena's start until bound
-    std::vector<std::size_t> offsets;          ///< bytes
+    std::vector<Tensor<float, Rank>> tensors;  ///< data = null until bound
+    std::vector<std::size_t> offsets;          ///< bytes from the arena's start
     std::size_t arena_bytes = 0;
     std::size_t scratch_bytes = 0;  ///< per worker
+    std::size_t shared_bytes = 0;   ///< for all workers together
   };
 
   /// Steps are counted in convolutions; a residual sum is written over the tensor it adds to.
+  ///
+  /// At full resolution the network runs depth-first, in bands of rows: of ins only x1 and of de_0 nothing
+  /// exists as a whole, which halves the memory. The convolutions of a band count as the one step that it is.
   Plan plan(const Index<Rank>& size, int workers) const {
     Plan p;
     p.size = size;
     ArenaPlan arena;
     std::vector<int> ids;
-    const auto tensor = [&](int conv, int last_step) {
+    const auto window = [&](int conv, std::int64_t rows, int first_step, int last_step) {
       const NetConv<Rank>& c = convs_[static_cast<std::size_t>(conv)];
       Tensor<float, Rank> t;
       t.channels = c.conv.out_channels();
       t.size = at_level(size, c.level);
+      t.held = std::min(rows, t.size[0]);
+      Index<Rank> memory = t.size;
+      memory[0] = t.held;
       p.tensors.push_back(t);
-      ids.push_back(
-          arena.add(Tensor<float, Rank>::elements(t.channels, t.size) * sizeof(float), conv, last_step));
+      ids.push_back(arena.add(Tensor<float, Rank>::elements(t.channels, memory) * sizeof(float), first_step,
+                              last_step));
     };
-    // Same order as run(): ins t, u; per level d, t; per decoder up, t, v.
-    tensor(0, kDecoder + 4 * 3 + 1);  // x1, in place over t: read last by de_0.conv0
-    tensor(1, 2);
+    const auto tensor = [&](int conv, int last_step) {
+      window(conv, at_level(size, convs_[static_cast<std::size_t>(conv)].level)[0], conv, last_step);
+    };
+    constexpr int last = kDecoder + 4 * 3 + 4;  // de_0 and out
+    // Same order as run(): ins x1, u; per level d, t; per decoder up, t, v.
+    window(0, size[0], 0, last);
+    window(1, kBandRows + 2, 0, 2);
     for (int k = 0; k < 4; ++k) {
       const int ds = 3 + 3 * k;
       tensor(ds, k == 3 ? kDecoder
                         : kDecoder + 4 * (2 - k) + 1);  // x5 is read by us_3; x_{k+2} by de_{k+1}.conv0
       tensor(ds + 1, ds + 2);
     }
-    for (int k = 3; k >= 0; --k) {
+    for (int k = 3; k >= 1; --k) {
       const int us = kDecoder + 4 * (3 - k);
       tensor(us, us + 1);
-      tensor(us + 1, us + 4);  // d, in place over t: read by the next us (or out)
+      tensor(us + 1, us + 4);  // d, in place over t: read by the next us
       tensor(us + 2, us + 3);
     }
+    const int us = kDecoder + 4 * 3;
+    tensor(us, last);
+    window(us + 1, kBandRows + 4, us + 1, last);
+    window(us + 2, kBandRows + 2, us + 1, last);
     arena.solve();
     for (const int id : ids) p.offsets.push_back(arena.offset(id));
     p.arena_bytes = arena.total();
-    for (const NetConv<Rank>& c : convs_)
-      p.scratch_bytes = std::max(
-          p.scratch_bytes, c.conv.scratch_bytes(at_level(size, c.level), workers, &c == &convs_.back()));
+    for (const NetConv<Rank>& c : convs_) {
+      const Index<Rank> out = at_level(size, c.level);
+      p.scratch_bytes = std::max(p.scratch_bytes, c.conv.scratch_bytes(out, workers, &c == &convs_.back()));
+      p.shared_bytes = std::max(p.shared_bytes, c.conv.shared_bytes(out));
+    }
     return p;
   }
 
@@ -155,45 +182,74 @@ class ResUnet {
   void run(const RunContext& ctx, const Plan& p, const AlignedBuffer& arena,
            const RowSource<float, Rank>& image, FinalLayer final_layer, float sigmoid_multiplier,
            float* out) const {
-    std::size_t next = 0, step = 0;
+    std::size_t next = 0;
     const auto take = [&] {
       Tensor<float, Rank> t = p.tensors[next];
       t.data = arena.as<float>(p.offsets[next++]);
       return t;
     };
     using T = Tensor<float, Rank>;
-    const auto conv = [&](const T& in, const T& to, const T* residual) {
-      const NetConv<Rank>& c = convs_[step++];
+    const auto conv_rows = [&](std::size_t step, const T& in, const T& to, const T* residual,
+                               const Rows& rows) {
+      const NetConv<Rank>& c = convs_[step];
       const TensorSource<Rank> source(in, &c.prologues[0]);
-      c.conv.run(ctx, {&source}, to, residual);
+      c.conv.run(ctx, {&source}, to, residual, rows);
+    };
+    const auto conv = [&](std::size_t step, const T& in, const T& to, const T* residual) {
+      conv_rows(step, in, to, residual, {0, to.size[0]});
+    };
+    const auto decode = [&](std::size_t step, const T& up, const T& skip, const T& to, const Rows& rows) {
+      const NetConv<Rank>& c = convs_[step];
+      const UpsampledSource<Rank> enlarged(up, kLeakySlope);
+      const TensorSource<Rank> source(skip, &c.prologues[1]);
+      c.conv.run(ctx, {&enlarged, &source}, to, nullptr, rows);
     };
     const auto sum = [&](const T& t) { return residual_ ? &t : nullptr; };
+    const std::int64_t height = p.size[0];
+    // A row of a 3x3 convolution needs one row more above and below: of a chain, each layer runs one row
+    // ahead of the next. done = rows finished of the chain's first layer, its second ...
+    const auto ahead = [&](std::int64_t end, std::int64_t n) { return std::min(height, end + n); };
 
     T skips[4];
     T x = take(), u = take();
-    convs_[step++].conv.run(ctx, {&image}, x);
-    conv(x, u, nullptr);
-    conv(u, x, sum(x));
+    for (std::int64_t y = 0, done[2] = {0, 0}; y < height; y += kBandRows) {
+      const std::int64_t end = ahead(y, kBandRows), ends[2] = {ahead(end, 2), ahead(end, 1)};
+      u.roll(std::max<std::int64_t>(0, y - 1));
+      convs_[0].conv.run(ctx, {&image}, x, nullptr, {done[0], ends[0]});
+      conv_rows(1, x, u, nullptr, {done[1], ends[1]});
+      conv_rows(2, u, x, sum(x), {y, end});
+      done[0] = ends[0], done[1] = ends[1];
+    }
+    std::size_t step = 3;
     for (T& skip : skips) {
       skip = x;
       const T d = take(), t = take();
-      conv(x, d, nullptr);
-      conv(d, t, nullptr);
-      conv(t, d, sum(d));
+      conv(step++, x, d, nullptr);
+      conv(step++, d, t, nullptr);
+      conv(step++, t, d, sum(d));
       x = d;
     }
-    for (int k = 3; k >= 0; --k) {
+    for (int k = 3; k >= 1; --k) {
       const T up = take(), t = take(), v = take();
-      conv(x, up, nullptr);
-      const NetConv<Rank>& c = convs_[step++];
-      const UpsampledSource<Rank> enlarged(up, kLeakySlope);
-      const TensorSource<Rank> skip(skips[k], &c.prologues[1]);
-      c.conv.run(ctx, {&enlarged, &skip}, t);
-      conv(t, v, nullptr);
-      conv(v, t, sum(t));
+      conv(step++, x, up, nullptr);
+      decode(step++, up, skips[k], t, {0, t.size[0]});
+      conv(step++, t, v, nullptr);
+      conv(step++, v, t, sum(t));
       x = t;
     }
-    head(ctx, p.size, x, convs_[step], final_layer, sigmoid_multiplier, out);
+    const T up = take();
+    T t = take(), v = take();
+    conv(step++, x, up, nullptr);
+    for (std::int64_t y = 0, done[3] = {0, 0, 0}; y < height; y += kBandRows) {
+      const std::int64_t end = ahead(y, kBandRows), ends[3] = {ahead(end, 3), ahead(end, 2), ahead(end, 1)};
+      t.roll(std::max<std::int64_t>(0, y - 1));
+      v.roll(y);
+      decode(step, up, skips[0], t, {done[0], ends[0]});
+      conv_rows(step + 1, t, v, nullptr, {done[1], ends[1]});
+      conv_rows(step + 2, v, t, sum(t), {done[2], ends[2]});
+      head(ctx, p.size, t, convs_[step + 3], final_layer, sigmoid_multiplier, {y, end}, out);
+      for (int i = 0; i < 3; ++i) done[i] = ends[i];
+    }
   }
 
  private:
@@ -219,15 +275,20 @@ class ResUnet {
         if (v < 0) throw InputError(file.path(), n + ".running_var", "holds a negative variance");
       return affine_of_norm(weight, bias, mean, var);
     }
-    std::vector<float> kernel(const std::string& n, int out, int in, int k) const {
+    /// Rows of a convolution's weight tensor, in the orientation of the images that will be fed.
+    WeightRows kernel(const std::string& n, int out, int in, int k) const {
       std::vector<std::int64_t> shape = {out, in};
       for (int d = 0; d < Rank; ++d) shape.push_back(k);
-      std::vector<float> w = read(n + ".weight", shape);
-      if (transposed && k > 1) {
+      const TensorEntry& t = file.float_entry(n, shape);
+      *parameters += t.elements();
+      const std::size_t row = static_cast<std::size_t>(t.elements()) / static_cast<std::size_t>(out);
+      return [this, n, &t, row, k](int o, float* to) {
+        file.read(n, t, static_cast<std::size_t>(o) * row, row, to);
         // A network trained on transposed images equals the same network with transposed kernels.
         static_assert(Rank == 2 || Rank == 3, "axis reversal of a square or cubic kernel");
-        const std::size_t size = w.size() / static_cast<std::size_t>(out) / static_cast<std::size_t>(in);
-        for (std::size_t at = 0; at < w.size(); at += size)
+        if (!transposed || k == 1) return;
+        const std::size_t size = static_cast<std::size_t>(Rank == 3 ? k * k * k : k * k);
+        for (std::size_t at = 0; at < row; at += size)
           for (int y = 0; y < k; ++y)
             for (int x = 0; x < y; ++x)
               for (int z = 0; z < (Rank == 3 ? k : 1); ++z) {
@@ -235,10 +296,9 @@ class ResUnet {
                   return at +
                          static_cast<std::size_t>(Rank == 3 ? (first * k + z) * k + last : first * k + last);
                 };
-                std::swap(w[i(y, x)], w[i(x, y)]);
+                std::swap(to[i(y, x)], to[i(x, y)]);
               }
-      }
-      return w;
+      };
     }
   };
 
@@ -289,22 +349,25 @@ class ResUnet {
 
   void add(const Binder& b, const std::string& name, std::vector<int> in, int out, int kernel, int stride,
            const Affine& after, float slope, std::vector<Prologue> prologues, int level) {
-    int inputs = 0;
-    for (const int c : in) inputs += c;
-    const std::vector<float> weight = b.kernel(name, out, inputs, kernel),
-                             bias = b.read(name + ".bias", {out});
-    convs_.push_back({name, Conv<float, Rank>(weight, bias, std::move(in), out, kernel, stride, after, slope),
-                      std::move(prologues), level});
+    ConvShape shape{std::move(in), out, kernel, stride, slope, ConvAlgorithm::direct};
+    shape.algorithm = choose_algorithm<Rank>(shape, name == "out.conv0");
+    const std::string weight = name + ".weight";
+    const WeightRows rows = b.kernel(weight, out, shape.inputs(), kernel);
+    const std::vector<float> bias = b.read(name + ".bias", {out});
+    convs_.push_back(
+        {name, Conv<float, Rank>(std::move(shape), rows, bias, after), std::move(prologues), level});
+    b.file.release(b.file.entry(weight));
   }
 
   // out.conv0 and the final activation, tile by tile: no logits tensor.
   void head(const RunContext& ctx, const Index<Rank>& size, const Tensor<float, Rank>& x,
-            const NetConv<Rank>& c, FinalLayer final_layer, float sigmoid_multiplier, float* out) const {
+            const NetConv<Rank>& c, FinalLayer final_layer, float sigmoid_multiplier, const Rows& rows,
+            float* out) const {
     const TensorSource<Rank> source(x, &c.prologues[0]);
     const std::int64_t plane = volume<Rank>(size);
     c.conv.run_to(
-        ctx, {&source}, size,
-        [&](const Index<Rank>& begin, const Index<Rank>& end, const Index<Rank>& tile, const float* rows) {
+        ctx, {&source}, size, rows,
+        [&](const Index<Rank>& begin, const Index<Rank>& end, const Index<Rank>& tile, const float* logits) {
           ProbabilityArgs a{};
           a.classes = c.conv.out_channels();
           a.final_layer = final_layer;
@@ -316,7 +379,7 @@ class ResUnet {
             std::int64_t row = 0, to = 0;
             for (int d = 0; d < Rank - 1; ++d) row = row * tile[d] + at[d] - begin[d];
             for (int d = 0; d < Rank; ++d) to = to * size[d] + at[d];
-            a.logits = rows + row * tile[Rank - 1] * kChannelBlock;
+            a.logits = logits + row * tile[Rank - 1] * kChannelBlock;
             a.out = out + to;
             ctx.kernels->probabilities_f32(a);
           });

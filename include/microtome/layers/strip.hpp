@@ -1,0 +1,67 @@
+// The padded input of a block of output pixels, copied row by row into scratch memory.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "../core/parallel.hpp"
+#include "source.hpp"
+
+namespace microtome {
+
+/// What a layer needs while it runs: kernels, threads, and scratch memory.
+struct RunContext {
+  const KernelTable* kernels = nullptr;
+  Executor* executor = nullptr;
+  std::vector<AlignedBuffer>* scratch =
+      nullptr;                      ///< [executor->workers()], each at least the layers' scratch_bytes
+  AlignedBuffer* shared = nullptr;  ///< one for all workers, at least the layers' shared_bytes
+};
+
+/// A range of rows along axis 0: layers can be run in bands, so that what lies between them need not exist as
+/// a whole.
+struct Rows {
+  std::int64_t begin, end;
+};
+
+/// Height of a band, and the most rows that layers plan their scratch memory for. A multiple of both Winograd
+/// tile sizes; large enough that a band at full resolution is work for many threads.
+inline constexpr std::int64_t kBandRows = 96;
+
+template <class T, int Rank>
+using Sources = std::vector<const RowSource<T, Rank>*>;
+
+/// Copies channel block `block` of `source`, pixels [first, last), to `out`: rows of `row_pixels` pixels, the
+/// outer axes `rows` long. What lies outside the source becomes zero: padding is zero in the activated
+/// domain, behind whatever the source does to its pixels.
+template <class T, int Rank>
+void fill_strip(const KernelTable& k, const RowSource<T, Rank>& source, int block, const Index<Rank>& first,
+                const Index<Rank>& last, const Index<Rank>& rows, std::int64_t row_pixels, T* out) {
+  const Index<Rank> limit = source.size();
+  const std::int64_t n = last[Rank - 1] - first[Rank - 1];
+  const std::int64_t left = std::clamp<std::int64_t>(-first[Rank - 1], 0, n);
+  const std::int64_t right = std::clamp<std::int64_t>(limit[Rank - 1] - first[Rank - 1], left, n);
+  for_each_row<Rank>(first, last, [&](const Index<Rank>& at) {
+    std::int64_t row = 0;
+    bool inside = right > left;
+    for (int d = 0; d < Rank - 1; ++d) {
+      row = row * rows[d] + at[d] - first[d];
+      inside = inside && at[d] >= 0 && at[d] < limit[d];
+    }
+    T* to = out + row * row_pixels * kChannelBlock;
+    const auto zero = [&](std::int64_t from, std::int64_t end) {
+      if (end > from)
+        std::memset(static_cast<void*>(to + from * kChannelBlock), 0,
+                    static_cast<std::size_t>(end - from) * kChannelBlock * sizeof(T));
+    };
+    if (!inside) return zero(0, n);
+    Index<Rank> from = at;
+    from[Rank - 1] += left;
+    zero(0, left);
+    source.row(k, block, from, static_cast<int>(right - left), to + left * kChannelBlock);
+    zero(right, n);
+  });
+}
+
+}  // namespace microtome

@@ -1,0 +1,268 @@
+// 3x3 stride-1 convolution by Winograd's F(4x4) or F(6x6), fused like the direct one: sources are read
+// through padded strips, bias, LeakyReLU and residual are part of the output transform.
+//
+//   strip of one channel block -> V[position][block][tile][16]        winograd_input_f32
+//   per block of 16 outputs and position: M[position][tile][16]       conv_row_f32 as a matrix product
+//   M -> rows of the output                                           winograd_output_f32
+// Kernels and mathematics: kernels/winograd.hpp.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "strip.hpp"
+
+namespace microtome {
+
+/// One Winograd convolution; weights belong to the layer that owns it (layers/conv.hpp).
+struct WinogradConv {
+  int tile = 4;                         ///< output pixels per side of a tile: 4 or 6
+  const int* block_channels = nullptr;  ///< [blocks]: channels in use per input block
+  int blocks = 0, in_channels = 0, out_channels = 0;
+  bool transformed = false;  ///< weights are U[out block][position][in channel][16], otherwise
+                             ///< [out block][in block][3][3][channels][16] and transformed on the fly
+  const float* weights = nullptr;
+  const float* bias = nullptr;  ///< [out blocks * 16]
+  float slope = kNoActivation;
+
+  int positions() const { return (tile + 2) * (tile + 2); }
+
+  /// Bytes of scratch per worker, and of memory that all workers share.
+  std::size_t scratch_bytes(const Index<2>& size, int workers) const {
+    return transformed ? local_plan(size, workers).scratch() * sizeof(float)
+                       : shared_plan(size).scratch() * sizeof(float);
+  }
+  std::size_t shared_bytes(const Index<2>& size) const {
+    return transformed ? 0 : shared_plan(size).shared() * sizeof(float);
+  }
+
+  void run(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
+           const Tensor<float, 2>* residual, const Rows& range) const {
+    if (transformed)
+      run_local(ctx, sources, out, residual, range);
+    else
+      run_shared(ctx, sources, out, residual, range);
+  }
+
+ private:
+  // A block of rows x columns tiles: its strip (one channel block), V and M. All sizes in floats.
+  struct Block {
+    const WinogradConv* conv;
+    std::int64_t rows, columns;  // tiles
+
+    std::int64_t tiles() const { return rows * columns; }
+    std::int64_t strip_row() const { return (columns * conv->tile + 2) | 1; }  // pixels, odd: see Tensor
+    std::size_t strip() const {
+      return static_cast<std::size_t>((rows * conv->tile + 2) * strip_row()) * kChannelBlock;
+    }
+    // Odd numbers of lines between blocks and positions: at a power-of-two distance all of them would fall
+    // into the same few L1 sets.
+    std::ptrdiff_t v_block() const { return (tiles() | 1) * kChannelBlock; }
+    std::ptrdiff_t v_position() const { return conv->blocks * v_block() + kChannelBlock; }
+    std::ptrdiff_t m_position() const { return (tiles() + 1) * kChannelBlock; }
+    std::size_t v() const { return static_cast<std::size_t>(conv->positions() * v_position()); }
+    std::size_t m() const { return static_cast<std::size_t>(conv->positions() * m_position()); }
+    std::size_t scratch() const { return strip() + v() + m(); }
+  };
+
+  std::int64_t tiles_along(std::int64_t pixels) const { return (pixels + tile - 1) / tile; }
+
+  // ---- layers whose transformed weights are kept: each task is a block of tiles with V and M of its own
+  // ----
+
+  // The block whose V and M stay in L2 and that wastes least on borders, half-filled register tiles of the
+  // matrix product and idle workers. A pure function of shape and worker count; results do not depend on it.
+  Block local_plan(const Index<2>& size, int workers) const {
+    constexpr double kCache = 448 * 1024;
+    const std::int64_t high = tiles_along(std::min(size[0], kBandRows)), wide = tiles_along(size[1]);
+    Block best{this, 1, 1};
+    double best_cost = 0;
+    for (std::int64_t rows = 1; rows <= std::min<std::int64_t>(high, 8); ++rows)
+      for (std::int64_t columns = 1; columns <= std::min<std::int64_t>(wide, 24); ++columns) {
+        const Block b{this, rows, columns};
+        const double tiles = static_cast<double>(b.tiles());
+        const double tasks = static_cast<double>((high + rows - 1) / rows) *
+                             static_cast<double>((wide + columns - 1) / columns);
+        const double turns = static_cast<double>((static_cast<std::int64_t>(tasks) + workers - 1) / workers);
+        const double strip = static_cast<double>(b.strip()) / (tiles * tile * tile * kChannelBlock);
+        const double registers = static_cast<double>((b.tiles() + 5) / 6 * 6) / tiles;
+        const double excess = static_cast<double>((b.v() + b.m()) * sizeof(float)) / kCache;
+        double cost = turns * workers * tiles * (registers + 0.15 * strip + 2.0 / tiles);
+        if (excess > 1) cost *= excess;
+        if (best_cost == 0 || cost < best_cost) best = b, best_cost = cost;
+      }
+    return best;
+  }
+
+  void run_local(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
+                 const Tensor<float, 2>* residual, const Rows& range) const {
+    const Block block = local_plan(out.size, ctx.executor->workers());
+    const std::int64_t high = tiles_along(range.end - range.begin), wide = tiles_along(out.size[1]);
+    const std::int64_t across = (wide + block.columns - 1) / block.columns;
+    const std::int64_t tasks = (high + block.rows - 1) / block.rows * across;
+    parallel_for(*ctx.executor, static_cast<int>(tasks), [&](int task, int worker) {
+      float* strip = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
+      float *v = strip + block.strip(), *m = v + block.v();
+      const Index<2> first = {task / across * block.rows, task % across * block.columns};
+      const std::int64_t rows = std::min(block.rows, high - first[0]),
+                         columns = std::min(block.columns, wide - first[1]);
+      for_each_block(sources, [&](const RowSource<float, 2>& source, int source_block, int b) {
+        input(*ctx.kernels, source, source_block, {range.begin + first[0] * tile, first[1] * tile}, rows,
+              columns, block.strip_row(), strip, v + b * block.v_block(), block.v_position());
+      });
+      for (int o = 0; o < channel_blocks(out_channels); ++o) {
+        multiply(*ctx.kernels, v, block.v_block(), block.v_position(), rows * columns,
+                 weights + static_cast<std::ptrdiff_t>(o) * positions() * in_channels * kChannelBlock,
+                 in_channels * kChannelBlock, m, block.m_position());
+        for (std::int64_t r = 0; r < rows; ++r)
+          output(*ctx.kernels, m + r * columns * kChannelBlock, block.m_position(), o,
+                 {range.begin + (first[0] + r) * tile, first[1] * tile}, columns, out, residual, range);
+      }
+    });
+  }
+
+  // ---- layers with many channels: V of many tiles is shared memory; each task transforms the weights of one
+  // ---- block of outputs and uses them for all tiles. U as a whole never exists: it is 4 or 7 times the
+  // weights
+
+  struct SharedPlan {
+    Block all;             // the tile rows of one chunk; V of all of them is shared memory
+    Block input;           // what one input task transforms: rows of one channel block
+    std::int64_t product;  // tiles multiplied at a time: M stays in L2
+    std::size_t weights;   // U of one block of outputs
+
+    std::size_t shared() const { return all.v(); }
+    std::ptrdiff_t m_position() const { return (product + 1) * kChannelBlock; }
+    std::size_t scratch() const {
+      return std::max(input.strip(),
+                      weights + static_cast<std::size_t>(all.conv->positions() * m_position()));
+    }
+  };
+
+  SharedPlan shared_plan(const Index<2>& size) const {
+    constexpr std::size_t kSharedBytes = std::size_t{10} << 20;
+    const std::int64_t high = tiles_along(std::min(size[0], kBandRows)), wide = tiles_along(size[1]);
+    Block all{this, high, wide};
+    for (std::int64_t chunks = 2; all.rows > 1 && all.v() * sizeof(float) > kSharedBytes; ++chunks)
+      all.rows = (high + chunks - 1) / chunks;
+    SharedPlan p{all, all, 0, 0};
+    p.input.rows = std::min<std::int64_t>(4, all.rows);
+    // Whole tile rows, about 64 tiles.
+    p.product = wide * std::clamp<std::int64_t>(64 / wide, 1, all.rows);
+    p.weights = static_cast<std::size_t>(positions() * weight_position());
+    return p;
+  }
+
+  std::ptrdiff_t weight_position() const { return (in_channels + 1) * kChannelBlock; }
+
+  void run_shared(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
+                  const Tensor<float, 2>* residual, const Rows& range) const {
+    const SharedPlan plan = shared_plan(out.size);
+    const std::int64_t high = tiles_along(range.end - range.begin), wide = tiles_along(out.size[1]);
+    float* v = ctx.shared->as<float>();
+    for (std::int64_t top = 0; top < high; top += plan.all.rows) {
+      const std::int64_t rows = std::min(plan.all.rows, high - top);
+      const std::int64_t groups = (rows + plan.input.rows - 1) / plan.input.rows;
+      parallel_for(*ctx.executor, static_cast<int>(groups) * blocks, [&](int task, int worker) {
+        float* strip = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
+        const std::int64_t r = task / blocks * plan.input.rows;
+        int source_block = task % blocks;
+        std::size_t s = 0;
+        while (source_block >= channel_blocks(sources[s]->channels()))
+          source_block -= channel_blocks(sources[s++]->channels());
+        input(*ctx.kernels, *sources[s], source_block, {range.begin + (top + r) * tile, 0},
+              std::min(plan.input.rows, rows - r), wide, plan.input.strip_row(), strip,
+              v + task % blocks * plan.all.v_block() + r * wide * kChannelBlock, plan.all.v_position());
+      });
+      parallel_for(*ctx.executor, channel_blocks(out_channels), [&](int o, int worker) {
+        float* u = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
+        float* m = u + plan.weights;
+        transform_weights(*ctx.kernels, o, u);
+        for (std::int64_t r = 0; r < rows; r += plan.product / wide) {
+          const std::int64_t n = std::min(plan.product / wide, rows - r);
+          multiply(*ctx.kernels, v + r * wide * kChannelBlock, plan.all.v_block(), plan.all.v_position(),
+                   n * wide, u, weight_position(), m, plan.m_position());
+          for (std::int64_t i = 0; i < n; ++i)
+            output(*ctx.kernels, m + i * wide * kChannelBlock, plan.m_position(), o,
+                   {range.begin + (top + r + i) * tile, 0}, wide, out, residual, range);
+        }
+      });
+    }
+  }
+
+  void transform_weights(const KernelTable& k, int o, float* u) const {
+    const float* w = weights + static_cast<std::ptrdiff_t>(o) * 9 * in_channels * kChannelBlock;
+    for (int b = 0; b < blocks; ++b) {
+      k.winograd_weights_f32({w, block_channels[b], tile, u, weight_position()});
+      w += 9 * block_channels[b] * kChannelBlock;
+      u += block_channels[b] * kChannelBlock;
+    }
+  }
+
+  // ---- the three steps ----
+
+  template <class F>
+  static void for_each_block(const Sources<float, 2>& sources, F&& f) {
+    int b = 0;
+    for (const RowSource<float, 2>* source : sources)
+      for (int s = 0; s < channel_blocks(source->channels()); ++s, ++b) f(*source, s, b);
+  }
+
+  // The rows x columns tiles of one channel block from output pixel `first` on, to `v`.
+  void input(const KernelTable& k, const RowSource<float, 2>& source, int source_block, const Index<2>& first,
+             std::int64_t rows, std::int64_t columns, std::int64_t strip_row, float* strip, float* v,
+             std::ptrdiff_t v_position) const {
+    const Index<2> from = {first[0] - 1, first[1] - 1};
+    const Index<2> to = {from[0] + rows * tile + 2, from[1] + columns * tile + 2};
+    fill_strip<float, 2>(k, source, source_block, from, to, {rows * tile + 2, 0}, strip_row, strip);
+    const std::ptrdiff_t row = strip_row * kChannelBlock;
+    for (std::int64_t r = 0; r < rows; ++r)
+      k.winograd_input_f32({strip + r * tile * row, row, tile, static_cast<int>(columns),
+                            v + r * columns * kChannelBlock, v_position});
+  }
+
+  // M[p] = V[p] U[p] for one block of outputs: a 1x1 convolution of `tiles` pixels per position.
+  void multiply(const KernelTable& k, const float* v, std::ptrdiff_t v_block, std::ptrdiff_t v_position,
+                std::int64_t tiles, const float* u, std::ptrdiff_t u_position, float* m,
+                std::ptrdiff_t m_position) const {
+    alignas(64) static constexpr float kZero[kChannelBlock] = {};
+    static constexpr std::ptrdiff_t kTap[1] = {0};
+    ConvRowArgs a{};
+    a.block_stride = v_block;
+    a.block_channels = block_channels;
+    a.blocks = blocks;
+    a.tap_rows = kTap;
+    a.taps = a.kernel_width = a.stride = 1;
+    a.bias = kZero;
+    a.slope = kNoActivation;
+    a.out_channels = kChannelBlock;
+    a.width = static_cast<int>(tiles);
+    for (int p = 0; p < positions(); ++p) {
+      a.in = v + p * v_position;
+      a.weights = u + p * u_position;
+      a.out = m + p * m_position;
+      k.conv_row_f32(a);
+    }
+  }
+
+  // One row of `columns` tiles, from output pixel `at` on.
+  void output(const KernelTable& k, const float* m, std::ptrdiff_t m_position, int block, const Index<2>& at,
+              std::int64_t columns, const Tensor<float, 2>& out, const Tensor<float, 2>* residual,
+              const Rows& range) const {
+    WinogradOutputArgs a{};
+    a.in = m;
+    a.position_stride = m_position;
+    a.tile = tile;
+    a.bias = bias + block * kChannelBlock;
+    a.slope = slope;
+    a.residual = residual ? residual->pixel(block, at) : nullptr;
+    a.residual_stride = Tensor<float, 2>::row_pixels(out.size[1]) * kChannelBlock;
+    a.out = out.pixel(block, at);
+    a.out_stride = a.residual_stride;
+    a.rows = static_cast<int>(std::min<std::int64_t>(tile, range.end - at[0]));
+    a.width = static_cast<int>(std::min(columns * tile, out.size[1] - at[1]));
+    k.winograd_output_f32(a);
+  }
+};
+
+}  // namespace microtome
