@@ -16,15 +16,14 @@ int main() {
   // A Laplacian in PyTorch's order [out][in][ky][kx], a bias, and LeakyReLU with slope 0.01.
   const std::vector<float> weight = {0, 1, 0, 1, -4, 1, 0, 1, 0};
   const std::vector<float> bias = {0.25f};
-  const microtome::Conv<float, 2> conv(weight, bias, /*in=*/{1}, /*out=*/1, /*kernel=*/3, /*stride=*/1,
-                                       microtome::Affine{}, microtome::kLeakySlope);
+  const microtome::ConvShape shape{/*in=*/{1}, /*out=*/1, /*kernel=*/3, /*stride=*/1, microtome::kLeakySlope};
+  const microtome::Conv<float, 2> conv(shape, microtome::rows_of(weight, 1), bias, microtome::Affine{});
 
   // Output in the blocked layout: 16 channels innermost, one of them in use (docs/layouts.md).
-  microtome::Tensor<float, 2> out;
-  out.channels = 1;
-  out.size = {kHeight, kWidth};
-  const microtome::AlignedBuffer memory(microtome::Tensor<float, 2>::elements(1, out.size) * sizeof(float));
-  out.data = memory.as<float>();
+  using Tensor = microtome::Tensor<float, 2>;
+  const microtome::Index<2> size = {kHeight, kWidth};
+  const microtome::AlignedBuffer memory(Tensor::elements(1, size) * sizeof(float));
+  const Tensor out = Tensor::whole(memory.as<float>(), 1, size);
 
   microtome::DefaultExecutor one_thread(1);
   std::vector<microtome::AlignedBuffer> scratch(1);

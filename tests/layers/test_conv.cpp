@@ -26,10 +26,7 @@ template <int Rank>
 struct Owned {
   Owned(int channels, const Index<Rank>& size)
       : memory(Tensor<float, Rank>::elements(channels, size) * sizeof(float)) {
-    view.data = memory.template as<float>();
-    view.channels = channels;
-    view.size = size;
-    view.held = size[0];
+    view = Tensor<float, Rank>::whole(memory.template as<float>(), channels, size);
     std::fill(view.data, view.data + memory.size() / sizeof(float), 0.0f);
   }
   float& at(int c, Index<Rank> i) { return view.pixel(c / 16, i)[c % 16]; }
@@ -103,11 +100,8 @@ void check_with(ConvAlgorithm algorithm, const Index<Rank>& out_size, std::vecto
              bias = noise(static_cast<std::size_t>(out), 12);
   const Affine after = random_affine(out, 13);
   const float slope = residual ? kNoActivation : kLeakySlope;
-  const std::size_t row = weight.size() / static_cast<std::size_t>(out);
-  const Conv<float, Rank> conv(
-      {in, out, kernel, stride, slope, algorithm},
-      [&](int o, float* to) { std::copy_n(weight.data() + static_cast<std::size_t>(o) * row, row, to); },
-      bias, after);
+  const Conv<float, Rank> conv({in, out, kernel, stride, slope, algorithm}, rows_of(weight, out), bias,
+                               after);
 
   std::vector<Owned<Rank>> inputs;
   std::vector<Prologue> prologues;
@@ -231,17 +225,14 @@ TEST_CASE("every channel count") {
 }
 
 TEST_CASE("results do not depend on the number of threads") {
-  const std::vector<float> bias(40, 0.1f);
   for (const int out : {40, 300})
     for (const ConvAlgorithm a :
          {ConvAlgorithm::direct, ConvAlgorithm::winograd4, ConvAlgorithm::winograd6}) {
       const int in = out == 40 ? 20 : 256;
       const Index<2> size = {37, 50};
       const auto weight = noise(static_cast<std::size_t>(in * out * 9), 5);
-      const Conv<float, 2> conv(
-          {{in}, out, 3, 1, kLeakySlope, a},
-          [&](int o, float* to) { std::copy_n(weight.data() + o * in * 9, in * 9, to); },
-          std::vector<float>(static_cast<std::size_t>(out), 0.1f), {});
+      const Conv<float, 2> conv({{in}, out, 3, 1, kLeakySlope, a}, rows_of(weight, out),
+                                std::vector<float>(static_cast<std::size_t>(out), 0.1f), {});
       const Owned<2> input = random_tensor<2>(in, size, 7);
       std::vector<float> first;
       for (const int threads : {1, 2, 7}) {

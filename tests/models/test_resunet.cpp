@@ -247,10 +247,10 @@ TEST_CASE("axis order wh runs the transposed image") {
     for (std::size_t x = 0; x < 48; ++x) CHECK(std::fabs(a.data[y * 48 + x] - b.data[x * 32 + y]) < 2e-6f);
 }
 
-TEST_CASE("the arena needs no more than the two widest tensors of the last decoder level") {
+TEST_CASE("the arena needs about one of the two widest tensors of the last decoder level") {
   const auto model = load(HashNet(NetShape{2, 16, 3, 2, true}));
   const auto plan = model->network().plan({512, 512}, 1);
-  CHECK(plan.arena_bytes <= 2 * Tensor<float, 2>::elements(32, {512, 512}) * sizeof(float));
+  CHECK(plan.arena_bytes <= Tensor<float, 2>::elements(32, {512, 512}) * sizeof(float) * 11 / 10);
 }
 
 TEST_CASE("what cannot be run is refused by name") {

@@ -60,6 +60,16 @@ struct Tensor {
   std::int64_t origin = 0;  ///< first row held
   std::int64_t held = 0;    ///< rows that the memory has room for; size[0] unless it is a window
 
+  /// A view of a whole tensor; `data` has room for elements(channels, size).
+  static Tensor whole(T* data, int channels, const Index<Rank>& size) {
+    Tensor t;
+    t.data = data;
+    t.channels = channels;
+    t.size = size;
+    t.held = size[0];
+    return t;
+  }
+
   static std::int64_t row_pixels(std::int64_t width) { return width | 1; }
 
   /// Elements (of T) that a tensor of this shape occupies.

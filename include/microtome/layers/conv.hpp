@@ -47,6 +47,14 @@ struct ConvShape {
 /// them, to `row`. Lets a layer pack a file's tensor without a copy of it.
 using WeightRows = std::function<void(int out, float* row)>;
 
+/// The rows of a weight tensor in memory, which must outlive the result.
+inline WeightRows rows_of(const std::vector<float>& weight, int outputs) {
+  const std::size_t row = weight.size() / static_cast<std::size_t>(outputs);
+  return [&weight, row](int o, float* to) {
+    std::copy_n(weight.data() + static_cast<std::size_t>(o) * row, row, to);
+  };
+}
+
 /// Computes leaky(conv(sources) + bias) + residual; the concat of several sources is free.
 template <class T, int Rank>
 class Conv {
