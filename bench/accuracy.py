@@ -32,7 +32,6 @@ from metrics import counts, dice, predict, summary  # noqa: E402
 VARIANTS = {
     "fp32": ("microtome FP32", ["--precision", "fp32", "--device", "cpu"], 0.5e-4),
 }
-BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
 HEAD = ["images", "n", "computed by", "Dice", "95 %", "difference", "largest of one image", "pixels of another class"]
 
 
@@ -98,11 +97,12 @@ def provenance(args):
     )
 
 
-def replace_between_markers(path, text):
+def replace_between_markers(path, text, name="accuracy"):
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     page = path.read_text(encoding="utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        sys.exit(f"{path}: expected once each, in this order: {BEGIN} {END}")
-    before, after = page[: page.index(BEGIN) + len(BEGIN)], page[page.index(END) :]
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        sys.exit(f"{path}: expected once each, in this order: {begin} {end}")
+    before, after = page[: page.index(begin) + len(begin)], page[page.index(end) :]
     path.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
 
 

@@ -26,7 +26,9 @@ struct ClassRow {
 /// A profile as summary.json has it (write_stain()); null for none.
 inline nlohmann::json json_stain(const StainProfile& p) {
   if (p.method == StainMethod::none) return nullptr;
-  return {{"origin", p.origin}, {p.first_name(), p.first}, {p.second_name(), p.second}};
+  nlohmann::json j = {{p.first_name(), p.first}, {p.second_name(), p.second}};
+  if (!p.origin.empty()) j["origin"] = p.origin;
+  return j;
 }
 
 /// The name of a label in the report: its class, or its number where no mask names it or two share a name.

@@ -103,6 +103,41 @@ class Stain(unittest.TestCase):
             done = self.segment("--stain-norm", method, "--stain-target", glass, "--overwrite", code=3)
             self.assertIn("glass.png: stain: too few stained pixels", done.stderr)
 
+    def evaluate(self, *args, code=0):
+        done = subprocess.run([PROGRAM, "evaluate", *map(str, args)], capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, code, f"{args}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def test_evaluate_measures_every_image_as_segment_does(self):
+        images, masks, report = self.dir / "images", self.dir / "masks", self.dir / "score.json"
+        images.mkdir()
+        masks.mkdir()
+        for image in (self.image, self.strong):
+            shutil.copy(image, images)
+            tiny_files.write_png(masks / image.name, 200, 160, lambda x, y: (x % 40 < 16 and y % 40 < 16,) * 3)
+        tiny_files.write_png(images / "glass.png", 200, 160, lambda x, y: (245, 244, 246))
+        tiny_files.write_png(masks / "glass.png", 200, 160, lambda x, y: (0, 0, 0))
+        judge = ["-m", self.model, "--images", images, "--masks", masks, "--json", report]
+        done = self.evaluate(*judge, "--stain-norm", "reinhard", "--stain-target", self.strong)
+        self.assertIn("glass.png: warning: the stain is not normalised", done.stderr)
+        score = json.loads(report.read_text())
+        self.assertEqual((score["stain_norm"], score["stain_target"]["origin"]), ("reinhard", "strong.png"))
+        fitted = {os.path.basename(i["image"]): i["stain_fitted"] for i in score["images"]}
+        self.assertIsNone(fitted["glass.png"])
+        self.segment("--stain-norm", "reinhard", "--stain-target", self.strong)
+        for key, values in self.summary()["run"]["stain_fitted"].items():
+            for a, b in zip(values, fitted["tissue.png"][key]):
+                self.assertAlmostEqual(a, b, 7)
+        predicted = [i["classes"]["nucleus"]["predicted_pixels"] for i in score["images"] if "glass" not in i["image"]]
+        self.evaluate(*judge)
+        score = json.loads(report.read_text())
+        self.assertEqual((score["stain_norm"], score["stain_target"]), ("none", None))
+        plain = [i["classes"]["nucleus"]["predicted_pixels"] for i in score["images"] if "glass" not in i["image"]]
+        self.assertNotEqual(predicted[1], plain[1])  # tissue.png
+        self.assertAlmostEqual(predicted[0] / plain[0], 1.0, 1)  # strong.png, its own target
+        mask = self.dir / "masks" / "tissue.png"
+        self.assertIn("--stain-norm", self.evaluate(mask, mask, "--stain-norm", "macenko", code=2).stderr)
+
     def test_wrong_use(self):
         self.assertIn("--stain-norm", self.segment("--stain-norm", "vahadane", code=2).stderr)
         self.assertIn("--stain-target: needs --stain-norm", self.segment("--stain-target", self.strong, code=2).stderr)

@@ -12,10 +12,10 @@
 
 namespace microtome {
 
-/// A profile as an object: where it is from, and its two vectors under the names of the method.
+/// A profile as an object: where a target is from, and its two vectors under the names of the method.
 inline void write_stain(JsonWriter& j, const std::string& key, const StainProfile& p) {
   j.open_object(key);
-  j.field("origin", p.origin);
+  if (!p.origin.empty()) j.field("origin", p.origin);
   for (const bool first : {true, false}) {
     j.open_array(first ? p.first_name() : p.second_name());
     for (const double v : first ? p.first : p.second) j.item(v);
