@@ -32,7 +32,8 @@ def measure(dataset, samples, args, folder):
     rows, plain = [], None
     for index, (method, target, options) in enumerate(variants(args.data)):
         print(f"{dataset}: {method} {target}", file=sys.stderr)
-        report = run_microtome(args.program, args.model, options, args.threads, samples, folder / f"{dataset}{index}")[1]
+        place = folder / f"{dataset}{index}"
+        _, report = run_microtome(args.program, args.model, options, args.threads, samples, place)
         pooled = report["pooled"]["nucleus"]
         # An image without a nucleus, true or predicted, has no Dice; 1 then: there is nothing to find.
         each = [i["classes"]["nucleus"]["dice"] if i["classes"]["nucleus"] else 1.0 for i in report["images"]]
