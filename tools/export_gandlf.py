@@ -12,6 +12,7 @@ from pathlib import Path
 
 import safetensors_io
 from model_facts import ARCHITECTURES, Refused, add_flags, gather_facts, read_config, settle
+from output_file import Overwrites, refuse_inputs
 
 try:
     from gandlf_checkpoint import convert, describe, find_state, read_checkpoint, strip_prefixes
@@ -30,8 +31,8 @@ EXAMPLES = """examples:
         --normalization div255 --spacing 0.25 --class-names background nucleus --class-colors "" "#2bff3a" \\
         --dtype F16
 
-exit codes: 0 written, 2 usage, 3 the checkpoint or its configuration cannot be used, 4 PyTorch missing or
-the output cannot be written
+exit codes: 0 written, 2 usage, or the output would overwrite an input, 3 the checkpoint or its configuration cannot
+be used, 4 PyTorch is missing or the output cannot be written
 """
 
 
@@ -56,6 +57,7 @@ def parse(argv):
 
 
 def export(args):
+    refuse_inputs(args.output, args.checkpoint, args.config)
     state, parameters, version = find_state(read_checkpoint(args.checkpoint, args.trust_pickle))
     if args.config:
         parameters = {**parameters, **read_config(args.config)}
@@ -82,11 +84,14 @@ def main(argv=None):
         return 4
     try:
         export(args)
+    except Overwrites as error:
+        print(f"export_gandlf: {error}", file=sys.stderr)
+        return 2
     except Refused as error:
         print(f"export_gandlf: {args.checkpoint}: {error}", file=sys.stderr)
         return 3
     except OSError as error:
-        print(f"export_gandlf: {error}", file=sys.stderr)
+        print(f"export_gandlf: {args.output}: {error.strerror or error}", file=sys.stderr)
         return 4
     return 0
 

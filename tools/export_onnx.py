@@ -10,17 +10,19 @@ it. Needs the Python modules onnx and numpy.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 import safetensors_io
 from gandlf_graph import EPSILON, SLOPE, state_dict_order, walk
 from model_facts import ARCHITECTURES, FINAL_LAYERS, NORM_COUNTERS, WEIGHTS_DTYPE, Refused
+from output_file import Overwrites, refuse_inputs, whole_file
 
 try:
     import numpy as np
+    from google.protobuf.message import EncodeError
     from onnx import TensorProto, helper, numpy_helper
+    from onnx_file import FILE_LIMIT
 except ImportError as missing:  # --help works without them
     if (missing.name or "").split(".")[0] not in ("numpy", "onnx", "google"):
         raise
@@ -34,10 +36,11 @@ EXAMPLES = """examples:
   and back:
     tools/import_onnx.py nuclei-b16.onnx -o nuclei-b16.safetensors
 
-exit codes: 0 written, 2 usage, 3 the model file cannot be used, 4 a Python module is missing or the output cannot
-be written
+exit codes: 0 written, 2 usage, or the output would overwrite an input, 3 the model file cannot be used, 4 a Python
+module is missing or the output cannot be written
 """
 
+TOO_LARGE = "is too large for ONNX, which holds 2 GB at most and the weights as float32"
 IR_VERSIONS = {11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8}  # the oldest that knows the opset
 
 
@@ -46,7 +49,7 @@ class Builder:
 
     def __init__(self, stored, facts, opset):
         self.stored, self.opset = stored, opset
-        self.nodes, self.initializers, self.bound = [], [], set()
+        self.nodes, self.initializers, self.bound, self.size = [], [], set(), 0
         architecture = ARCHITECTURES.get(facts.get("architecture", "").lower())
         if architecture is None:
             raise Refused("its metadata states no architecture (unet or resunet)")
@@ -88,6 +91,9 @@ class Builder:
 
     def constant(self, name, array):
         if all(initializer.name != name for initializer in self.initializers):
+            self.size += array.nbytes
+            if self.size > FILE_LIMIT:
+                raise Refused(TOO_LARGE)
             self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
@@ -200,6 +206,16 @@ def build(stored, facts, opset, size):
     return model, net
 
 
+def serialize(model):
+    try:
+        data = model.SerializeToString()
+    except (EncodeError, ValueError) as error:  # which of them depends on the protobuf in use
+        raise Refused(TOO_LARGE) from error
+    if len(data) > FILE_LIMIT:
+        raise Refused(TOO_LARGE)
+    return data
+
+
 def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -216,14 +232,17 @@ def parse(argv):
 
 
 def run(args):
+    refuse_inputs(args.output, args.model)
     try:
         stored, facts = safetensors_io.read(args.model)
     except ValueError as error:
         raise Refused(str(error).removeprefix(f"{args.model}: ")) from error
+    except OSError as error:
+        raise Refused(f"cannot be read: {error.strerror}") from error
     model, net = build(stored, facts, args.opset, args.size)
-    partial = args.output.with_name(f".{args.output.name}.part")
-    partial.write_bytes(model.SerializeToString())
-    os.replace(partial, args.output)
+    data = serialize(model)
+    with whole_file(args.output) as stream:
+        stream.write(data)
     print(
         f"{args.output}: {facts['architecture']}, base {net.base}, {net.channels} channels, {net.classes} classes, "
         f"{net.final_layer}, opset {args.opset}, {args.output.stat().st_size / 1e6:.1f} MB"
@@ -238,11 +257,14 @@ def main(argv=None):
         return 4
     try:
         run(args)
+    except Overwrites as error:
+        print(f"export_onnx: {error}", file=sys.stderr)
+        return 2
     except Refused as error:
         print(f"export_onnx: {args.model}: {error}", file=sys.stderr)
         return 3
     except OSError as error:
-        print(f"export_onnx: {error}", file=sys.stderr)
+        print(f"export_onnx: {args.output}: {error.strerror or error}", file=sys.stderr)
         return 4
     return 0
 

@@ -1,6 +1,7 @@
 """PyTorch checkpoints without running them: inert unpickling, and GaNDLF's network found in the tensors."""
 
 import collections
+import os
 import pickle
 import types
 import zipfile
@@ -67,16 +68,18 @@ def restricted_pickle():
 
 def read_checkpoint(path, trust):
     """The object in the file."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise Refused("no such file")
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise Refused("is a TorchScript archive; give the checkpoint or the state_dict it was made from")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                    raise Refused("is a TorchScript archive; give the checkpoint or the state_dict it was made from")
         if trust:
             return torch.load(path, map_location="cpu", weights_only=False)
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=restricted_pickle())
+    except Refused:
+        raise
     except Exception as error:  # noqa: BLE001 a broken pickle can raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Refused(f"is not a readable PyTorch file ({reason})") from error

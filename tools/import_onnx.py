@@ -27,6 +27,7 @@ from model_facts import (
     read_config,
     settle,
 )
+from output_file import Overwrites, refuse_inputs
 
 try:
     import numpy as np
@@ -46,8 +47,8 @@ EXAMPLES = """examples:
   a file of tools/export_onnx.py:
     tools/import_onnx.py nuclei-b16.onnx -o nuclei-b16.safetensors
 
-exit codes: 0 written, 2 usage, 3 the file or the configuration cannot be used, 4 a Python module is missing or
-the output cannot be written
+exit codes: 0 written, 2 usage, or the output would overwrite an input, 3 the file or the configuration cannot be
+used, 4 a Python module is missing or the output cannot be written
 """
 
 OWN_KEYS = (WEIGHTS_DTYPE, NORM_COUNTERS)
@@ -136,7 +137,9 @@ def parse(argv):
 
 
 def run(args):
+    refuse_inputs(args.output, args.model, args.config)
     file = OnnxFile(args.model)
+    refuse_inputs(args.output, *file.external)
     net = Matcher(file)
     facts, remarks = facts_of(args, net, file.metadata)
     stored_as = file.metadata.get(WEIGHTS_DTYPE, "F32")
@@ -169,11 +172,14 @@ def main(argv=None):
         return 4
     try:
         run(args)
+    except Overwrites as error:
+        print(f"import_onnx: {error}", file=sys.stderr)
+        return 2
     except Refused as error:
         print(f"import_onnx: {args.model}: {error}", file=sys.stderr)
         return 3
     except OSError as error:
-        print(f"import_onnx: {error}", file=sys.stderr)
+        print(f"import_onnx: {args.output}: {error.strerror or error}", file=sys.stderr)
         return 4
     return 0
 

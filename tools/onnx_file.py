@@ -4,6 +4,7 @@ Source: the ONNX intermediate representation (onnx/onnx, docs/IR.md, docs/Operat
 """
 
 import math
+import os
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -50,6 +51,9 @@ class OnnxFile:
         model = _parse(path)
         graph = model.graph
         self.metadata = {p.key: p.value for p in model.metadata_props}
+        tensors = (*graph.initializer, *(a.t for node in graph.node for a in node.attribute))
+        named = {e.value for tensor in tensors for e in tensor.external_data if e.key == "location"}
+        self.external = [self.folder / location for location in named]  # read or not
         versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
         self.opset = versions[0] if len(versions) == 1 else 0
         if self.opset < 11:
@@ -140,7 +144,10 @@ class OnnxFile:
             if len(values) != count:
                 raise Refused(f"{name} of shape {shape} holds {len(values)} values")
             data = np.array(values, kind)
-        return data.reshape(shape)
+        try:
+            return data.reshape(shape)
+        except ValueError:  # no elements, yet sides that no array can have
+            raise Refused(f"{name} has shape {shape}") from None
 
     def _external(self, tensor, size):
         """`size` bytes of a file in the model's own folder; links that lead out of it are not followed."""
@@ -170,12 +177,14 @@ class OnnxFile:
 
 
 def _parse(path):
-    path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise Refused("no such file")
-    if path.stat().st_size > FILE_LIMIT:
-        raise Refused("is larger than an ONNX file can be")
-    model, data = ModelProto(), path.read_bytes()
+    try:
+        if os.stat(path).st_size > FILE_LIMIT:
+            raise Refused("is larger than an ONNX file can be")
+        model, data = ModelProto(), Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f"cannot be read: {error.strerror}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some versions of protobuf only warn about data left over
@@ -211,6 +220,8 @@ def _expand(x, shape):
 
 
 def _fill(shape, value):
+    if not isinstance(value, np.ndarray):
+        raise TypeError("not a tensor")
     return np.full(_bounded(shape), value.item(), value.dtype)
 
 

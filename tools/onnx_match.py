@@ -103,8 +103,8 @@ class Matcher:
         """Every attribute is one of `wanted`: name=(default, expected value)."""
         for name, (default, expected) in wanted.items():
             value = node.attributes.get(name, default)
-            same = abs(value - expected) <= 1e-4 * expected if isinstance(value, float) else value == expected
-            if not same:
+            numbers = isinstance(value, float) and isinstance(expected, float)
+            if not (abs(value - expected) <= 1e-4 * expected if numbers else value == expected):
                 text = value.decode(errors="replace") if isinstance(value, bytes) else value
                 text = f"{text:.6g}" if isinstance(text, float) else text
                 expected = expected.decode() if isinstance(expected, bytes) else expected

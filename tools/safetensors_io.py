@@ -8,10 +8,11 @@ Source: the safetensors format description (huggingface/safetensors, README, "Fo
 
 import json
 import math
-import os
 import struct
 import sys
 from typing import NamedTuple
+
+from output_file import whole_file
 
 # Format name -> (bytes per element, the type's name in PyTorch and NumPy).
 DTYPES = {
@@ -93,14 +94,11 @@ def save(path, tensors, metadata=None):
         offset += len(data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-(8 + len(text)) % 64)
-    folder, name = os.path.split(os.fspath(path))
-    partial = os.path.join(folder, "." + name + ".part")
-    with open(partial, "wb") as stream:
+    with whole_file(path) as stream:
         stream.write(struct.pack("<Q", len(text)))
         stream.write(text)
         for name in order:
             stream.write(stored[name].data)
-    os.replace(partial, path)
 
 
 def read(path):
@@ -118,7 +116,7 @@ def read(path):
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("metadata that is not text")
         "".join((*header, *metadata, *metadata.values())).encode("utf-8")  # half a surrogate pair cannot be stored
-        tensors = {}
+        spans = {}
         for name, entry in header.items():
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
             if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
@@ -126,7 +124,18 @@ def read(path):
             size = DTYPES[dtype][0] * math.prod(shape)
             if not 0 <= begin <= end <= len(data) - 8 - length or end - begin != size:
                 raise ValueError(f"tensor {name} does not fit its shape or the file")
-            tensors[name] = Stored(dtype, shape, data[8 + length + begin : 8 + length + end])
+            spans[name] = begin, end
+        filled = 0
+        for name in sorted(spans, key=spans.get):  # before any copy: overlapping tensors could claim any amount
+            if spans[name][0] != filled:
+                raise ValueError(f"tensor {name} begins at {spans[name][0]}, {filled} expected: no holes, no overlap")
+            filled = spans[name][1]
+        if filled != len(data) - 8 - length:
+            raise ValueError(f"{len(data) - 8 - length} bytes of data, {filled} of them in tensors")
+        tensors = {
+            name: Stored(header[name]["dtype"], header[name]["shape"], data[8 + length + begin : 8 + length + end])
+            for name, (begin, end) in spans.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: is not a usable safetensors file ({type(error).__name__}: {error})") from error
     return tensors, metadata

@@ -353,6 +353,30 @@ class Export(unittest.TestCase):
         self.assertEqual(code, 3)
         self.assertIn("no such file", err)
 
+    def test_damaged_archive(self):
+        path = self.folder / "whole.pt"
+        torch.save(network().state_dict(), path)
+        data = path.read_bytes()
+        at = data.rindex(b"PK\1\2")  # an entry of the archive's directory
+        path.write_bytes(data[:at] + b"XXXX" + data[at + 4 :])
+        code, _, err = self.run_file(path, *BARE)
+        self.assertEqual((code, err.count("\n")), (3, 1), err)
+
+    def test_inputs_are_not_overwritten(self):
+        path, config = self.folder / "model.pt", self.folder / "c.json"
+        torch.save(checkpoint(network()), path)
+        config.write_text(json.dumps(gandlf_parameters()))
+        for output in (path, config):
+            self.output, before = output, output.read_bytes()
+            code, _, err = self.run_file(path, "--config", str(config))
+            self.assertEqual((code, err.count("\n")), (2, 1), err)
+            self.assertIn("would overwrite an input file", err)
+            self.assertEqual(output.read_bytes(), before)
+        self.output = self.folder / "inside"
+        self.output.mkdir()
+        self.assertEqual(self.run_file(path, "--config", str(config))[0], 4)
+        self.assertEqual({p.name for p in self.folder.iterdir()}, {"model.pt", "c.json", "inside"})
+
     def test_usage(self):
         code, _, err = self.run_file(self.folder / "x.pt", "--spacing", "-1")
         self.assertEqual(code, 2)
