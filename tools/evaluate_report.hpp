@@ -1,5 +1,6 @@
 // The figures of `microtome evaluate` as a table, JSON and CSV: the same rows for masks and for images.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -31,13 +32,15 @@ inline nlohmann::json json_stain(const StainProfile& p) {
   return j;
 }
 
-/// The name of a label in the report: its class, or its number where no mask names it or two share a name.
+/// The name of a label in the report: its class, or its number where no mask names it or two share a name
+/// ("label 7" if a class is called "7"). No two labels have the same.
 inline std::string label_name(const std::vector<std::string>& names, int label) {
   const auto i = static_cast<std::size_t>(label);
-  if (i >= names.size() || names[i].empty()) return std::to_string(label);
-  for (std::size_t k = 0; k < names.size(); ++k)
-    if (k != i && names[k] == names[i]) return std::to_string(label);
-  return names[i];
+  const auto count = [&](const std::string& n) { return std::count(names.begin(), names.end(), n); };
+  if (i < names.size() && !names[i].empty() && count(names[i]) == 1) return names[i];
+  std::string name = std::to_string(label);
+  while (count(name) > 0) name = "label " + name;
+  return name;
 }
 
 /// Rows of every label that has a name or occurs. `parts(label)`: its scores in the parts that the interval

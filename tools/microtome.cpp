@@ -178,6 +178,10 @@ int run(int argc, char** argv) {
     for (const char* option :
          {"--precision", "--device", "--threshold", "--stain-norm", "--stain-target", "--save-masks"})
       if (masks && e->count(option) > 0) throw microtome::UsageError(option, "belongs to --model");
+    for (const auto& [option, path] : {std::pair{"--json", &evaluate.json}, std::pair{"--csv", &evaluate.csv},
+                                       std::pair{"--save-masks", &evaluate.save_masks}})
+      if (e->count(option) > 0 && path->empty())
+        throw microtome::UsageError(option, "is empty: a name expected");
     code = run_evaluate(evaluate);
   });
 

@@ -189,16 +189,32 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(*reports)
 
     def test_a_large_image_runs_in_patches(self):
-        self.write_pair(self.dir, "b", (2100, 40))
+        self.write_pair(self.dir, "b", (73800, 32))  # 73808 x 32 when padded: more than 1536 x 1536
+        self.write_pair(self.dir, "c", (2100, 40))
         report = self.report()
         self.assertEqual([i["one_pass"] for i in report["images"]], [True, False, True])
-        self.assertEqual(report["images"][1]["mask_pixels"], 2100 * 40)
+        self.assertEqual(report["images"][1]["mask_pixels"], 73800 * 32)
+
+    def test_a_model_of_tile_statistics_runs_in_patches(self):
+        model = self.dir / "zscore.safetensors"
+        tiny_files.write_model(model, normalization="zscore_tile")
+        report = self.report(model=model)
+        self.assertEqual([i["one_pass"] for i in report["images"]], [False] * 3)
 
     def test_labels_the_model_does_not_have(self):
         tiny_files.write_png(self.dir / "masks" / "b.png", *SIZES["b"], lambda x, y: ((x // 10) * 3,) * 3)
         done = self.evaluate("--json", self.dir / "score.json")
         self.assertIn("does not have (3 ...)", done.stderr)
         self.assertEqual(json.loads((self.dir / "score.json").read_text())["pooled"]["18"]["recall"], 0.0)
+
+    def test_a_number_is_no_key_of_two_labels(self):
+        model = self.dir / "named.safetensors"
+        tiny_files.write_model(model, class_names='["background","10"]')
+        label = {0: 0, 1: 1, 2: 10, 3: 7}
+        tiny_files.write_png(self.dir / "masks" / "b.png", *SIZES["b"], lambda x, y: (label[x // 10 % 4],) * 3)
+        pooled = self.report(model=model, images="images/b.png", masks="masks/b.png")["pooled"]
+        self.assertEqual({key: row["label"] for key, row in pooled.items()},
+                         {"background": 0, "10": 1, "label 10": 10, "7": 7})
 
     # --- masks -------------------------------------------------------------------------------------------
 
@@ -257,6 +273,48 @@ class Evaluate(unittest.TestCase):
         self.assertEqual([pathlib.Path(f["image"]).name for f in bad["failed"]], ["a.png", "c.png"])
         self.assertEqual((self.dir / "bad.csv").read_text().count("\n"), 1 + 2 + 2)
         self.evaluate(images="images/a.png", code=3)
+
+    def test_a_mask_that_cannot_be_saved_ends_the_run(self):
+        saved = self.dir / "saved"
+        (saved / ".b.png.part").mkdir(parents=True)
+        good = self.report(images="images/a.png", masks="masks/a.png")
+        done = self.evaluate("--save-masks", saved, "--json", self.dir / "bad.json", "--csv", self.dir / "bad.csv",
+                             code=4)
+        self.assertIn("saved/.b.png.part: cannot open", done.stderr)
+        bad = json.loads((self.dir / "bad.json").read_text())
+        self.assertEqual(bad["pooled"], good["pooled"])
+        self.assertEqual([pathlib.Path(i["image"]).name for i in bad["images"]], ["a.png"])
+        self.assertEqual([pathlib.Path(f["image"]).name for f in bad["failed"]], ["b.png", "c.png"])
+        self.assertIn("cannot open", bad["failed"][0]["error"])
+        self.assertEqual(bad["failed"][1]["error"], "not run")
+        self.assertEqual((self.dir / "bad.csv").read_text().count("\n"), 1 + 2 + 2)
+        self.assertEqual([p.name for p in saved.glob("[a-z]*.png")], ["a.png"])
+        self.evaluate("--save-masks", saved, images="images/b.png", code=4)
+
+    def test_outputs_are_checked_before_the_work(self):
+        (self.dir / "here").mkdir()
+        (self.dir / "link").symlink_to(self.dir / "here")
+        os.mkfifo(self.dir / "pipe")
+        for option in ("--json", "--csv", "--save-masks"):
+            self.assertIn(f"{option}: is empty", self.evaluate(option, "", code=2).stderr)
+        for option in ("--json", "--csv"):
+            for name in ("here", "here/", "new/"):
+                self.assertIn("is a directory", self.evaluate(option, f"{self.dir}/{name}", code=2).stderr)
+            self.assertIn("not a regular file", self.evaluate(option, self.dir / "pipe", code=4).stderr)
+        for args in (["--json", f"{self.dir}/s", "--csv", f"{self.dir}/./s"],
+                     ["--json", f"{self.dir}/here/s", "--csv", f"{self.dir}/link/s"],
+                     ["--save-masks", f"{self.dir}/new/", "--json", f"{self.dir}/new/a.png"],
+                     ["--save-masks", f"{self.dir}/here", "--json", f"{self.dir}/link/a.png"]):
+            self.assertIn("is also what", self.evaluate(*args, code=2).stderr)
+        masks = [self.dir / "masks" / "a.png"] * 2
+        self.run_program("evaluate", *masks, "--json", f"{self.dir}/s", "--csv", f"{self.dir}/./s", code=2)
+        self.run_program("evaluate", *masks, "--json", "", code=2)
+        self.evaluate("--save-masks", self.dir / "new", "--json", self.dir / "masks" / "a.png", code=2)
+        self.assertFalse((self.dir / "new").exists())
+        self.assertEqual(list((self.dir / "here").iterdir()), [])
+        self.evaluate("--save-masks", f"{self.dir}/new/", "--json", f"{self.dir}/new/score.json")
+        self.assertEqual(sorted(p.name for p in (self.dir / "new").iterdir()),
+                         ["a.png", "b.png", "c.png", "score.json"])
 
     def test_outputs_do_not_replace_inputs_or_each_other(self):
         before = {p: p.read_bytes() for p in self.dir.rglob("*.png")}

@@ -152,6 +152,15 @@ class Cli(unittest.TestCase):
         self.segment()
         self.assertEqual(self.summary()["run"]["stride_px"], 32)
 
+    def test_results_from_before_the_stain_option_count_as_none(self):
+        self.segment()
+        file = self.dir / "out" / "tissue" / "summary.json"
+        summary = json.loads(file.read_text())
+        del summary["run"]["stain_norm"]
+        file.write_text(json.dumps(summary))
+        self.assertIn("left alone", self.segment().stdout)
+        self.assertIn("stain_norm", self.segment("--stain-norm", "reinhard", code=2).stderr)
+
     def test_results_of_another_request_are_not_taken_for_these(self):
         self.segment()
         file = self.dir / "out" / "tissue" / "summary.json"

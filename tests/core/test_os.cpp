@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "../test_data.hpp"
 #include "microtome/core/os.hpp"
@@ -52,6 +53,14 @@ TEST_CASE("one file is recognised under several names") {
   CHECK_FALSE(os::same_file(dir / "a", dir / "b"));
   CHECK_FALSE(os::same_file(dir / "missing", dir / "missing"));
   CHECK_FALSE(os::same_file("", ""));
+}
+
+TEST_CASE("a directory is listed in the order of bytes, without hidden files") {
+  const microtome_test::TempDir dir;
+  for (const std::string name : {"b", "a", ".hidden", "B"}) os::write_file_atomically(dir / name, "x", 1);
+  CHECK(os::list_directory(dir.path()) == std::vector<std::string>{"B", "a", "b"});
+  CHECK_THROWS_AS(os::list_directory(dir / "a"), InputError);
+  CHECK_THROWS_AS(os::list_directory(dir / "missing"), InputError);
 }
 
 TEST_CASE("a locked folder is refused until it is released, and nothing is left in it") {

@@ -189,7 +189,7 @@ TEST_CASE("patch by patch or in one pass: the same mask, at any scale") {
     const FakeSlide slide({{401, 303}, {101, 76}}, 0.25, color);
     const PatchNetwork network = red_network(2, FinalLayer::softmax, model_mpp);
     PredictOptions by_patch;
-    by_patch.whole_side = 16;
+    by_patch.whole_pixels = 255;
     ImagePredictor whole(network, executor), patches(network, executor, by_patch);
     const Prediction a = whole.run(slide), b = patches.run(slide);
     CHECK(a.whole);
@@ -207,6 +207,80 @@ TEST_CASE("patch by patch or in one pass: the same mask, at any scale") {
         right = right && a.mask.row(y)[x] == (color(0, x, y).r > 127 ? 1 : 0);
     CHECK(right);
   }
+}
+
+TEST_CASE("size alone decides between one pass and patches") {
+  DefaultExecutor executor(2);
+  PredictOptions options;
+  CHECK(options.whole_pixels == 1536 * 1536);
+  options.whole_pixels = 96 * 64;
+  PatchNetwork network = red_network(2, FinalLayer::softmax);
+  const auto whole = [&](std::int64_t w, std::int64_t h) {
+    const FakeSlide slide({{w, h}}, 0.0, microtome_test::tissue_color);
+    return ImagePredictor(network, executor, options).run(slide).whole;
+  };
+  CHECK(whole(90, 50));  // 96 x 64 when padded
+  CHECK(whole(96, 64));
+  CHECK(whole(16, 384));
+  CHECK_FALSE(whole(97, 64));
+  CHECK_FALSE(whole(90, 65));
+  CHECK_FALSE(whole(17, 384));
+  // A budget that is too small for one pass, but not for patches, changes nothing.
+  options.max_memory = 96u << 20;
+  network.run_bytes = [](std::int64_t w, std::int64_t h, int) { return std::size_t(w * h > 64 * 64) << 27; };
+  CHECK(whole(90, 50));
+  // What the machine cannot hold is refused instead of being run in another way.
+  network.run_bytes = [](std::int64_t, std::int64_t, int) { return std::size_t{1} << 60; };
+  CHECK(has(message_of<ResourceError>([&] { whole(90, 50); }), "more than half of the physical memory"));
+  // Statistics of the whole image are not those of the patches the network was trained on.
+  network.run_bytes = red_network(2, FinalLayer::softmax).run_bytes;
+  network.info.normalization.kind = Normalization::Kind::zscore_tile;
+  CHECK_FALSE(whole(90, 50));
+}
+
+TEST_CASE("every image is brought to the colours of the target, measured over all of it") {
+  // Two stains in changing amounts; glass at the left.
+  const auto color = [](int, std::int64_t x, std::int64_t y) {
+    const double h = x < 20 ? 0.0 : 0.9 * static_cast<double>(x % 37) / 36.0,
+                 e = x < 20 ? 0.0 : 0.1 + 0.8 * static_cast<double>((x + 3 * y) % 41) / 40.0;
+    const auto light = [&](double a, double b) {
+      return static_cast<std::uint8_t>(240.0 * std::exp(-h * a - e * b));
+    };
+    return FakeSlide::Rgb{light(0.65, 0.27), light(0.70, 0.57), light(0.29, 0.78)};
+  };
+  constexpr std::int64_t w = 150, h = 90;
+  const FakeSlide slide({{w, h}}, 0.0, color);
+  Bytes pixels;
+  for (std::int64_t y = 0; y < h; ++y)
+    for (std::int64_t x = 0; x < w; ++x) {
+      const FakeSlide::Rgb c = color(0, x, y);
+      pixels.insert(pixels.end(), {c.r, c.g, c.b});
+    }
+  DefaultExecutor executor(2);
+  const PatchNetwork network = red_network(2, FinalLayer::softmax);
+  for (const StainMethod method : {StainMethod::macenko, StainMethod::reinhard})
+    for (const bool one_pass : {true, false}) {
+      CAPTURE(name_of(method));
+      CAPTURE(one_pass);
+      PredictOptions options;
+      if (!one_pass) options.whole_pixels = 0;
+      const Prediction plain = ImagePredictor(network, executor, options).run(slide);
+      CHECK(plain.stain.method == StainMethod::none);
+      options.stain_target = reference_stain(method);
+      const Prediction p = ImagePredictor(network, executor, options).run(slide);
+      CHECK(p.whole == one_pass);
+      const StainFit fit = fit_stain(method, pixels.data(), w * h);
+      REQUIRE(fit.ok());
+      CHECK(p.stain.method == method);
+      CHECK(p.stain.first == fit.profile.first);
+      CHECK(p.stain.second == fit.profile.second);
+      Bytes changed = pixels;
+      StainNormalizer(fit.profile, options.stain_target).apply(changed.data(), w * 3, w, h);
+      Bytes expected;
+      for (std::size_t i = 0; i < changed.size(); i += 3) expected.push_back(changed[i] > 127);
+      CHECK(labels_of(p.mask) == expected);
+      CHECK(labels_of(plain.mask) != expected);
+    }
 }
 
 TEST_CASE("an image with a pixel size is compared at the model's scale") {

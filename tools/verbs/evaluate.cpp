@@ -1,6 +1,7 @@
 // microtome evaluate: how well a mask agrees with the truth, or a model with images whose truth is known.
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <new>
 #include <string>
 #include <utility>
@@ -33,20 +34,36 @@ struct Output {
   std::string option, path;
 };
 
-// Results must neither replace what is read nor each other, and have a folder to go to: hours later is too
-// late to say so.
-void check_outputs(const std::vector<Output>& outputs, const std::vector<std::string>& inputs) {
+std::string without_last_slashes(std::string folder) {
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  return folder;
+}
+
+// Results must neither replace what is read nor each other, and be files in a folder that exists, or is
+// `new_folder`: hours later is too late to say so.
+void check_outputs(const std::vector<Output>& outputs, const std::vector<std::string>& inputs,
+                   const std::string& new_folder = "") {
+  std::map<os::FileId, std::string> input_of;
+  for (const std::string& input : inputs) input_of.emplace(os::file_id(input), input);
+  input_of.erase(os::FileId());  // missing ones
+  // Files that do not exist yet have no identity: their folder has, but for a new one.
+  std::map<std::pair<os::FileId, std::string>, std::string> option_of;
   for (const Output& o : outputs) {
     if (o.path.empty()) continue;
-    for (const std::string& input : inputs)
-      if (os::same_file(o.path, input))
-        throw UsageError(o.option, "'" + input + "' is an input and would be overwritten");
-    for (const Output& other : outputs)
-      if (&other != &o && (other.path == o.path || os::same_file(other.path, o.path)))
-        throw UsageError(o.option, "'" + o.path + "' is also what " + other.option + " writes");
     const std::size_t slash = o.path.find_last_of('/');
-    const std::string folder = slash == std::string::npos ? "." : o.path.substr(0, slash + 1);
-    if (!os::is_directory(folder)) throw UsageError(o.option, "no such directory: " + folder);
+    const std::string name = slash == std::string::npos ? o.path : o.path.substr(slash + 1);
+    const std::string folder =
+        slash == std::string::npos ? "." : without_last_slashes(o.path.substr(0, slash + 1));
+    if (name.empty() || os::is_directory(o.path))
+      throw UsageError(o.option, "'" + o.path + "' is a directory: the name of a file expected");
+    if (!os::is_directory(folder) && (os::exists(folder) || folder != new_folder))
+      throw UsageError(o.option, "no such directory: " + folder);
+    os::part_path(o.path);  // throws for a device or a pipe
+    const auto input = input_of.find(os::file_id(o.path));
+    if (input != input_of.end())
+      throw UsageError(o.option, "'" + input->second + "' is an input and would be overwritten");
+    const auto [other, first] = option_of.emplace(std::pair(os::file_id(folder), name), o.option);
+    if (!first) throw UsageError(o.option, "'" + o.path + "' is also what " + other->second + " writes");
   }
 }
 
@@ -82,22 +99,34 @@ int evaluate_masks(const EvaluateArgs& args) {
 }
 
 std::string saved_mask(const EvaluateArgs& args, const ImagePair& pair) {
-  return args.save_masks + "/" + pair.name + ".png";
+  return without_last_slashes(args.save_masks) + "/" + pair.name + ".png";
 }
 
-// All images; those that fail are reported on stderr and in `failed`, unless there is but one.
-std::vector<ImageScore> run_images(const EvaluateArgs& args, const std::vector<ImagePair>& pairs,
-                                   ImagePredictor& predictor, json& failed) {
+struct Outcome {
+  std::vector<ImageScore> scores;
+  json failed = json::array();
+  bool saving_failed = false;  // then the images after it have not been run
+};
+
+// All images; those that fail are reported on stderr and in `failed`, unless there is but one. A mask that
+// cannot be saved ends the run: the disk is full, or not there, for the others too.
+Outcome run_images(const EvaluateArgs& args, const std::vector<ImagePair>& pairs, ImagePredictor& predictor) {
+  Outcome out;
   PredictionSink save;
   if (!args.save_masks.empty())
     save = [&](const ImagePair& pair, const LabelMemory& mask) {
+      out.saving_failed = true;
       PngWriter png(saved_mask(args, pair), mask.width(), mask.height(), 1);
       png.write_rows(mask.row(0), mask.height(), static_cast<std::size_t>(mask.width()));
       png.finish();
+      out.saving_failed = false;
     };
-  std::vector<ImageScore> scores;
   ProgressBar bar("evaluate", args.quiet);
   for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (out.saving_failed) {
+      out.failed.push_back({{"image", pairs[i].image}, {"error", "not run"}});
+      continue;
+    }
     const std::string shown = printable(pairs[i].image);
     constexpr std::uint64_t kSteps = 1000;  // per image, for large ones report patches
     const auto progress = [&](const Progress& p) {
@@ -107,9 +136,9 @@ std::vector<ImageScore> run_images(const EvaluateArgs& args, const std::vector<I
     };
     try {
       report(progress, "images", 0, 1);
-      scores.push_back(evaluate_image(pairs[i], predictor, save, progress));
+      out.scores.push_back(evaluate_image(pairs[i], predictor, save, progress));
       bar.update({"images", (i + 1) * kSteps, pairs.size() * kSteps});
-      for (const std::string& w : scores.back().warnings) {
+      for (const std::string& w : out.scores.back().warnings) {
         bar.end_line();
         std::fprintf(stderr, "microtome: %s: warning: %s\n", shown.c_str(), printable(w).c_str());
       }
@@ -121,11 +150,11 @@ std::vector<ImageScore> run_images(const EvaluateArgs& args, const std::vector<I
       const std::string why = memory ? shown + ": out of memory" : e.what();
       bar.end_line();
       std::fprintf(stderr, "microtome: %s\n", why.c_str());
-      failed.push_back({{"image", pairs[i].image}, {"error", why}});
+      out.failed.push_back({{"image", pairs[i].image}, {"error", why}});
     }
   }
-  finish_scores(scores);
-  return scores;
+  finish_scores(out.scores);
+  return out;
 }
 
 int evaluate_model(const EvaluateArgs& args) {
@@ -134,11 +163,11 @@ int evaluate_model(const EvaluateArgs& args) {
   std::vector<std::string> inputs = {args.model};
   if (!args.stain.target.empty()) inputs.push_back(args.stain.target);
   for (const ImagePair& p : pairs) inputs.insert(inputs.end(), {p.image, p.mask});
-  if (!args.save_masks.empty()) os::make_directories(args.save_masks);
   std::vector<Output> outputs = {{"--json", args.json}, {"--csv", args.csv}};
   for (const ImagePair& p : pairs)
     if (!args.save_masks.empty()) outputs.push_back({"--save-masks", saved_mask(args, p)});
-  check_outputs(outputs, inputs);
+  check_outputs(outputs, inputs, without_last_slashes(args.save_masks));
+  if (!args.save_masks.empty()) os::make_directories(args.save_masks);
 
   const SignalGuard signals;
   const double start = os::now();
@@ -149,14 +178,15 @@ int evaluate_model(const EvaluateArgs& args) {
   options.stain_target = stain_target(args.stain, network.info.spacing_um_px, args.threads);
   ImagePredictor predictor(std::move(network), executor, options);
   const ModelInfo& model = predictor.network().info;
-  json failed = json::array();
-  std::vector<ImageScore> scores;
+  Outcome outcome;
   try {
-    scores = run_images(args, pairs, predictor, failed);
+    outcome = run_images(args, pairs, predictor);
   } catch (const Cancelled&) {
     std::fprintf(stderr, "microtome: interrupted\n");
     return 128 + interrupted;
   }
+  const std::vector<ImageScore>& scores = outcome.scores;
+  const json& failed = outcome.failed;
 
   std::vector<std::string> names;
   for (const Label& l : make_labels(model)) names.push_back(l.name);
@@ -210,7 +240,7 @@ int evaluate_model(const EvaluateArgs& args) {
   if (!args.csv.empty()) csv.write(args.csv);
   if (failed.empty()) return 0;
   std::fprintf(stderr, "microtome: %zu of %zu images failed\n", failed.size(), pairs.size());
-  return 1;
+  return outcome.saving_failed ? static_cast<int>(ErrorKind::resource) : 1;
 }
 
 }  // namespace

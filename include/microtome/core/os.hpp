@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -98,12 +99,20 @@ inline bool same_file(const std::string& a, const std::string& b) {
 
 /// Names of what a directory holds, hidden ones left out, in the order of their bytes. Throws InputError.
 inline std::vector<std::string> list_directory(const std::string& path) {
-  DIR* directory = opendir(path.c_str());
-  if (!directory) throw InputError(path, "", "cannot list the directory: " + error_text(errno));
+  const auto fail = [&](int e) { throw InputError(path, "", "cannot list the directory: " + error_text(e)); };
+  struct Close {
+    void operator()(DIR* d) const { closedir(d); }
+  };
+  const std::unique_ptr<DIR, Close> directory(opendir(path.c_str()));
+  if (!directory) fail(errno);
   std::vector<std::string> names;
-  while (const dirent* entry = readdir(directory))
+  for (;;) {
+    errno = 0;  // what tells the end from an error
+    const dirent* entry = readdir(directory.get());
+    if (!entry && errno != 0) fail(errno);
+    if (!entry) break;
     if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  closedir(directory);
+  }
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -45,8 +45,8 @@ using PredictionSink = std::function<void(const ImagePair&, const LabelMemory&)>
 /// Runs an image and counts its pixels by predicted and true label. Where the network's scale is coarser than
 /// the image by an integer, the mask is predicted, as segment_slide() does, on the image divided by that
 /// integer, and the middle pixel of every block of the true mask counts. Throws InputError when the mask and
-/// the image differ in size (before anything is run), and what ImagePredictor::run(), open_slide() and
-/// open_labels() throw.
+/// the image differ in size or the scale is out of range (before anything is run), and what
+/// ImagePredictor::run(), open_slide() and open_labels() throw.
 inline ImageScore evaluate_image(const ImagePair& files, ImagePredictor& predictor,
                                  const PredictionSink& sink = {}, const ProgressFn& progress = {}) {
   const double start = os::now();
@@ -59,10 +59,10 @@ inline ImageScore evaluate_image(const ImagePair& files, ImagePredictor& predict
     throw InputError(files.mask, "size",
                      size(truth->width(), truth->height()) + ", but its image " + files.image + " has " +
                          size(image->width(), image->height()));
-  Prediction p = predictor.run(*image, progress);
   constexpr std::int64_t kMaxDownsample = 1024;  // as compare_masks(): a block of truth is held in memory
-  if (p.plane.mask_downsample > kMaxDownsample)
+  if (predictor.plane(*image).mask_downsample > kMaxDownsample)
     throw InputError(files.image, "mpp", scale_text(image->pixel_size().mean()) + " um/px is out of range");
+  Prediction p = predictor.run(*image, progress);
   if (sink) sink(files, p.mask);
   constexpr std::int64_t kWhole = std::int64_t{1} << 40;
   BlockCounts counts(kWhole);

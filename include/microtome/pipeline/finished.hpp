@@ -70,7 +70,10 @@ inline bool is_finished(const std::string& folder, const Slide& slide, const Pat
   integer("run", "patch_px", grid.patch());
   integer("run", "stride_px", grid.x().stride);
   text("run", "tissue", options.find_tissue ? "auto" : "none");
-  text("run", "stain_norm", name_of(options.stain_target.method));
+  const JsonValue method = value("run", "stain_norm");  // missing: written before there was a choice
+  require(
+      (method.kind == JsonValue::Kind::null ? "none" : method.string) == name_of(options.stain_target.method),
+      "run (stain_norm)");
   if (options.stain_target.method != StainMethod::none) {
     const JsonValue target = value("run", "stain_target");
     const auto same = [&](const char* key, const std::array<double, 3>& wanted) {

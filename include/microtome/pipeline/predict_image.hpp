@@ -1,4 +1,4 @@
-// One image through a network to the labels of its pixels: whole when it fits, patch by patch otherwise.
+// One image through a network to the labels of its pixels: whole when it is small, patch by patch otherwise.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -87,9 +87,10 @@ inline PatchNetwork with_threshold(PatchNetwork network, double threshold) {
 }
 
 struct PredictOptions {
-  std::int64_t whole_side = 2048;  ///< images up to this size (pixels, either side) run in one pass
-  std::uint64_t max_memory =
-      0;  ///< bytes, for one pass, patches and masks each; 0: a quarter of the physical
+  /// Images of at most so many pixels at the model's scale, sides rounded up to multiples of 16, run in one
+  /// pass.
+  std::int64_t whole_pixels = 1536 * 1536;
+  std::uint64_t max_memory = 0;  ///< bytes, for patches and for the mask each; 0: a quarter of the physical
   std::string spill_path = "microtome.spill";  ///< as in SegmentOptions
   StainProfile stain_target;                   ///< as in SegmentOptions; every image is measured by itself
 };
@@ -106,8 +107,10 @@ struct Prediction {
 /// Runs images one after the other, each with all workers of an executor. Belongs to one thread at a time.
 ///
 /// An image without a pixel size, and any image when the model states no scale, runs pixel for pixel;
-/// otherwise it is brought to the model's scale as a slide is (choose_plane()). The result does not depend on
-/// the executor, but a pass over the whole image sees more context at the seams than patches do.
+/// otherwise it is brought to the model's scale as a slide is (choose_plane()). Size alone decides between
+/// one pass and patches, so the result depends neither on the executor nor on the memory. A pass over the
+/// whole image sees more context than patches do at their seams. Networks that normalise by statistics of
+/// what they are shown (zscore_tile) always run in patches: those of a whole image are others.
 class ImagePredictor {
  public:
   /// `executor` must outlive the object. Throws InputError when the network does not segment RGB images.
@@ -126,12 +129,16 @@ class ImagePredictor {
 
   const PatchNetwork& network() const { return network_; }
 
-  /// Throws InputError (damaged image, image too large), UsageError (impossible scale), ResourceError,
-  /// Cancelled.
+  /// The scale at which run() shows the image to the network. Throws UsageError for an impossible one.
+  Plane plane(const Slide& image) const {
+    return choose_plane(image, {0.0, as_is(image) ? 0 : -1, network_.info.spacing_um_px});
+  }
+
+  /// Throws InputError (damaged image, image too large), UsageError (impossible scale), ResourceError (one
+  /// pass needs more than half of the physical memory, or a disk is full), Cancelled.
   Prediction run(const Slide& image, const ProgressFn& progress = {}) {
     Prediction p;
-    const bool as_is = !image.pixel_size().known() || network_.info.spacing_um_px <= 0.0;
-    p.plane = choose_plane(image, {0.0, as_is ? 0 : -1, network_.info.spacing_um_px});
+    p.plane = plane(image);
     p.warnings = p.plane.warnings;
     const MaskAxis x{image.width(), p.plane.width, p.plane.mask_downsample},
         y{image.height(), p.plane.height, p.plane.mask_downsample};
@@ -141,30 +148,43 @@ class ImagePredictor {
                            " pixels does not fit into " + mebibytes(options_.max_memory) +
                            ": run 'segment', then 'evaluate' the masks");
     p.mask = LabelMemory(image.path(), x.size(), y.size());
-    p.whole = fits_whole(image, p.plane);
+    p.whole = runs_whole(p.plane);
     if (p.whole)
       run_whole(image, x, y, p, progress);
     else
-      run_patches(image, as_is, p, progress);
+      run_patches(image, p, progress);
     return p;
   }
 
  private:
   static std::int64_t padded(std::int64_t size) { return (size + 15) / 16 * 16; }
 
-  bool fits_whole(const Slide& image, const Plane& plane) const {
-    if (plane.width > options_.whole_side || plane.height > options_.whole_side) return false;
-    const std::int64_t w = padded(plane.width), h = padded(plane.height);
-    const std::size_t pixels = static_cast<std::size_t>(w * h);
-    return network_.run_bytes(w, h, executor_.workers()) + network_.shared_bytes + image.shared_bytes() +
-               pixels * (3 + sizeof(float) * static_cast<std::size_t>(network_.info.classes)) <=
-           options_.max_memory;
+  bool as_is(const Slide& image) const {
+    return !image.pixel_size().known() || network_.info.spacing_um_px <= 0.0;
+  }
+
+  bool runs_whole(const Plane& plane) const {
+    return network_.info.normalization.kind != Normalization::Kind::zscore_tile &&
+           padded(plane.width) <= options_.whole_pixels / padded(plane.height);
+  }
+
+  void require_memory(const Slide& image, std::int64_t w, std::int64_t h) const {
+    const std::uint64_t half = 2 * default_memory_budget();
+    const std::uint64_t planned = network_.run_bytes(w, h, executor_.workers()) + network_.shared_bytes +
+                                  image.shared_bytes() +
+                                  static_cast<std::uint64_t>(w * h) *
+                                      (3 + sizeof(float) * static_cast<std::uint64_t>(network_.info.classes));
+    if (planned > half)
+      throw ResourceError(image.path(), "",
+                          "one pass over the image needs " + mebibytes(planned) +
+                              ", more than half of the physical memory (" + mebibytes(half) + ")");
   }
 
   void run_whole(const Slide& image, const MaskAxis& x, const MaskAxis& y, Prediction& out,
                  const ProgressFn& progress) {
     const Plane& plane = out.plane;
     const std::int64_t w = padded(plane.width), h = padded(plane.height);
+    require_memory(image, w, h);
     const std::size_t stride = static_cast<std::size_t>(w) * 3;
     std::vector<std::uint8_t> rgb(stride * static_cast<std::size_t>(h));
     PlaneReader reader(image, plane.level, plane.width, plane.height, BadTile::fail);
@@ -178,6 +198,7 @@ class ImagePredictor {
     if (!whole_) whole_ = network_.open(&executor_);
     std::vector<float> p(static_cast<std::size_t>(w * h * network_.info.classes));
     whole_(rgb.data(), stride, w, h, p.data());
+    report(progress, "segment", 1, 1);  // heeds what came up meanwhile
     if (!std::all_of(p.begin(), p.end(), [](float v) { return std::isfinite(v); }))
       throw InputError(network_.info.path, "", "the network gave a value that is not a number");
     label(p, w, h, x, y, out.mask);
@@ -208,10 +229,10 @@ class ImagePredictor {
     }
   }
 
-  void run_patches(const Slide& image, bool as_is, Prediction& p, const ProgressFn& progress) {
+  void run_patches(const Slide& image, Prediction& p, const ProgressFn& progress) {
     whole_ = nullptr;  // its memory is needed now
     SegmentOptions o;
-    o.level = as_is ? 0 : -1;
+    o.level = as_is(image) ? 0 : -1;
     o.find_tissue = false;
     o.executor = &executor_;
     o.max_memory = options_.max_memory;

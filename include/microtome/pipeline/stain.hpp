@@ -29,9 +29,9 @@ inline StainProfile reference_stain(StainMethod method) {
   return {};
 }
 
-/// Measures interleaved 8-bit RGB pixels in any order; of more than 2^20, regularly spaced ones. Glass, black
-/// padding and marker do not count. The result depends on the pixels only. Not fitted: fewer than 500 stained
-/// pixels, one colour, one stain.
+/// Measures interleaved 8-bit RGB pixels in any order; of more than 2^20, regularly spaced ones. Glass and
+/// near-black (scanner padding, black marker) do not count. The result depends on the pixels only. Not
+/// fitted: fewer than 500 stained pixels, one colour, one stain.
 inline StainFit fit_stain(StainMethod method, const std::uint8_t* rgb, std::size_t pixels) {
   if (method == StainMethod::macenko) return detail::fit_macenko(rgb, pixels);
   if (method == StainMethod::reinhard) return detail::fit_reinhard(rgb, pixels);

@@ -56,7 +56,7 @@ inline StainProfile stain_profile(StainMethod method, const std::array<double, 3
 
 constexpr int kStained = 205;  // 240 exp(-0.15) - 1: Macenko's smallest optical density, beta
 constexpr int kGlass = 230;    // pixels whose darkest channel reaches it keep their colour
-constexpr int kBlack = 30;     // scanner padding and marker: never fitted; as in tissue.hpp
+constexpr int kBlack = 30;     // scanner padding, black marker: never fitted; as in tissue.hpp
 constexpr std::size_t kMinStainPixels = 500;
 constexpr std::size_t kMaxStainPixels = std::size_t{1} << 20;  // bounds time and memory, and int64 sums
 
