@@ -55,6 +55,18 @@ def run_microtome(program, model, options, threads, samples, folder):
     return maps, json.loads((folder / "score.json").read_text())
 
 
+def figures(classes):
+    """Those of the nucleus; NaN where the report has null: neither predicted nor true."""
+    return classes["nucleus"] or {"dice": float("nan"), "ci95": [float("nan")] * 2}
+
+
+def gap(a, b):
+    """Between two figures of one image; none when neither exists, infinite when one does not."""
+    if np.isnan(a) or np.isnan(b):
+        return 0.0 if np.isnan(a) and np.isnan(b) else float("inf")
+    return abs(a - b)
+
+
 def small(value):
     return f"{value:.1e}" if value else "0"
 
@@ -73,9 +85,9 @@ def compare(label, samples, net, args, folder):
         name, options, limit = VARIANTS[key]
         print(f"{label}: {name}", file=sys.stderr)
         maps, report = run_microtome(args.program, args.model, options, args.threads, samples, folder / label / key)
-        pooled = report["pooled"]["nucleus"]
-        each = {Path(i["image"]).stem: i["classes"]["nucleus"]["dice"] for i in report["images"]}
-        worst = max(abs(each[sample[0]] - dice(row)) for sample, row in zip(samples, rows))
+        pooled = figures(report["pooled"])
+        each = {Path(i["image"]).stem: figures(i["classes"])["dice"] for i in report["images"]}
+        worst = max(gap(each[sample[0]], dice(row)) for sample, row in zip(samples, rows))
         different = sum(int((a != b).sum()) for a, b in zip(maps, expected))
         pixels = sum(m.size for m in expected)
         table.append([label, len(samples), name, f"{pooled['dice']:.4f}", interval(*pooled["ci95"])])
@@ -118,6 +130,8 @@ def main():
     args = parser.parse_args()
     if not args.program.exists():
         parser.error(f"{args.program} does not exist: build it, or name it with --program")
+    if args.docs and (args.split != "val" or set(args.variants) != set(VARIANTS)):
+        parser.error("the page shows all variants on the validation images: give --docs '' with other ones")
     if args.threads:
         torch.set_num_threads(args.threads)
     net = load_network(args.model)

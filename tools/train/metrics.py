@@ -21,22 +21,27 @@ def counts(predicted, mask):
 
 
 def dice(c):
-    c = np.asarray(c).reshape(-1, 3).sum(0)
-    return float(2 * c[0] / max(1, 2 * c[0] + c[1] + c[2]))
+    """Pooled Dice of counts [n,3]; NaN when there is no nucleus, true or predicted."""
+    tp, fp, fn = np.asarray(c).reshape(-1, 3).sum(0)
+    return float(2 * tp / (2 * tp + fp + fn)) if tp + fp + fn > 0 else float("nan")
 
 
 def summary(rows, seed=0, rounds=2000):
-    """Pooled Dice, IoU, precision, recall over images, and the 95 % interval of Dice resampling images."""
+    """Pooled Dice, IoU, precision, recall over images, and the 95 % interval of Dice resampling images.
+
+    A draw without a nucleus has no Dice and is left out of the interval.
+    """
     rows = np.asarray(rows).reshape(-1, 3)
     tp, fp, fn = rows.sum(0)
     rng = np.random.default_rng(seed)
-    draws = [dice(rows[rng.integers(len(rows), size=len(rows))]) for _ in range(rounds)]
+    draws = np.array([dice(rows[rng.integers(len(rows), size=len(rows))]) for _ in range(rounds)])
+    draws = draws[~np.isnan(draws)]
     return {
         "dice": dice(rows),
         "iou": float(tp / max(1, tp + fp + fn)),
         "precision": float(tp / max(1, tp + fp)),
         "recall": float(tp / max(1, tp + fn)),
-        "ci95": [float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5))],
+        "ci95": [float(v) for v in np.percentile(draws, [2.5, 97.5])] if len(draws) else [float("nan")] * 2,
         "images": len(rows),
     }
 
