@@ -111,6 +111,10 @@ class Train(unittest.TestCase):
         s = metrics.summary([row, row])
         self.assertEqual((s["precision"], s["recall"], s["iou"]), (0.5, 0.75, 3 / 7))
         self.assertEqual(s["ci95"], [0.6, 0.6])
+        empty = [0, 0, 0]  # no nucleus: no Dice, and no draw of nothing else in the interval
+        self.assertTrue(np.isnan(metrics.dice(empty)))
+        self.assertEqual(metrics.summary([row, empty])["ci95"], [0.6, 0.6])
+        self.assertTrue(np.isnan(metrics.summary([empty])["ci95"]).all())
 
 
 if __name__ == "__main__":
