@@ -7,6 +7,7 @@
 // before anything of the model is mapped, and never reset.
 #include <microtome/microtome.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +23,13 @@ const char* variable(const char* name) {
   const char* value = std::getenv(name);
   if (!value || !*value) throw UsageError(name, "the environment variable is not set");
   return value;
+}
+
+std::int64_t number(const char* name, long high) {
+  char* end = nullptr;
+  const long v = std::strtol(variable(name), &end, 10);
+  if (*end || v < 1 || v > high) throw UsageError(name, "1 to " + std::to_string(high) + " expected");
+  return v;
 }
 
 // A float32 array of numpy in C order. Source: the NPY format, version 1.0 to 3.0 (numpy.lib.format).
@@ -52,8 +60,8 @@ std::uint64_t peak_kb() {
 int main() try {
   const std::uint64_t before = peak_kb();
   const std::string stem = variable("PB_MODEL");
-  const std::int64_t tile = std::atoi(variable("PB_TILE"));
-  const int threads = std::atoi(variable("PB_THREADS"));
+  const std::int64_t tile = number("PB_TILE", 16384);
+  const int threads = static_cast<int>(number("PB_THREADS", 1024));
   const std::string data = stem + "_" + std::to_string(tile);
   const std::size_t plane = static_cast<std::size_t>(tile * tile);
 
@@ -91,8 +99,8 @@ int main() try {
       for (std::size_t i = 0; i < plane; ++i) {
         std::size_t best = 0, expected = 0;
         for (std::size_t c = 0; c < classes; ++c) {
-          error =
-              std::max(error, static_cast<double>(std::fabs(y[c * plane + i] - reference[c * plane + i])));
+          const double e = static_cast<double>(std::fabs(y[c * plane + i] - reference[c * plane + i]));
+          error = e <= error ? error : e;  // a NaN stays
           if (y[c * plane + i] > y[best * plane + i]) best = c;
           if (reference[c * plane + i] > reference[expected * plane + i]) expected = c;
         }

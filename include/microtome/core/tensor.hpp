@@ -48,7 +48,7 @@ inline constexpr int channel_blocks(int channels) {
 
 /// A view of activations in the blocked layout [ceil(C / 16)][outer axes...][width + pad][16].
 /// Rows are an odd number of cache lines long, so that neighbouring rows never share L1 sets (4K aliasing at
-/// power-of-two widths). There is no halo: convolutions read through padded strips (layers/source.hpp).
+/// power-of-two widths). There is no halo: convolutions read through padded strips (layers/strip.hpp).
 /// Lanes above `channels` in the last block are zero.
 ///
 /// A tensor may hold a window of its rows only, [origin, origin + held) along axis 0: see roll().

@@ -34,6 +34,15 @@ inline Vec multiply_add(Vec a, Vec b, Vec c) {
 #endif
 }
 
+/// Sum of all lanes, in pairs. (xsimd has it under a name that depends on its version.)
+inline float sum(Vec v) {
+  alignas(64) float lanes[kLanes];
+  store(lanes, v);
+  for (int n = kLanes / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) lanes[i] += lanes[i + n];
+  return lanes[0];
+}
+
 /// LeakyReLU for slopes in [0, 1]; slope 1 is the identity.
 inline Vec leaky(Vec v, Vec slope) {
   return xsimd::max(v, slope * v);

@@ -4,15 +4,19 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "../core/error.hpp"
 #include "direct_conv.hpp"
 #include "winograd_conv.hpp"
 
 namespace microtome {
 
-/// How a convolution is computed. Winograd needs 2D, a 3x3 kernel and stride 1; head, the direct convolution
-/// for few outputs, needs stride 1, at most 16 outputs, no activation and no residual.
+/// How a convolution is computed. Winograd needs 2D, a 3x3 kernel and stride 1. head, the direct convolution
+/// for few outputs, needs stride 1, at most 16 outputs, no activation, run_to() without residual, and sources
+/// that fill the lanes of unused channels (tensors do, pixels do not).
 enum class ConvAlgorithm { direct, head, winograd4, winograd6 };
 
 inline const char* to_string(ConvAlgorithm a) {
@@ -43,6 +47,13 @@ struct ConvShape {
   }
 };
 
+/// Whether a Winograd layer transforms its weights whenever it runs, not once at load. From 256 x 256
+/// channels on they are several megabytes per layer and used once or twice per image: making them anew costs
+/// about a twentieth of the layer's time and saves 4 or 7 times the memory of the weights.
+inline bool transforms_weights_late(const ConvShape& s) {
+  return s.inputs() * s.out >= 256 * 256;
+}
+
 /// Writes the weights of output channel `out`, [sum of in][kernel^Rank] as PyTorch's Conv2d/Conv3d stores
 /// them, to `row`. Lets a layer pack a file's tensor without a copy of it.
 using WeightRows = std::function<void(int out, float* row)>;
@@ -59,9 +70,14 @@ inline WeightRows rows_of(const std::vector<float>& weight, int outputs) {
 template <class T, int Rank>
 class Conv {
  public:
-  /// bias: [out]. `after` is folded in: y -> scale * y + shift per output channel.
+  /// bias: [out]. `after` is folded in: y -> scale * y + shift per output channel. Throws UsageError if the
+  /// algorithm cannot compute the shape.
   Conv(ConvShape shape, const WeightRows& weights, const std::vector<float>& bias, const Affine& after)
       : shape_(std::move(shape)) {
+    const bool plain = shape_.stride == 1 && shape_.slope == kNoActivation && shape_.out <= kChannelBlock;
+    if ((is_winograd() && (Rank != 2 || shape_.kernel != 3 || shape_.stride != 1)) ||
+        (algorithm() == ConvAlgorithm::head && !plain))
+      throw UsageError("algorithm", std::string(to_string(algorithm())) + " cannot compute this convolution");
     for (const int c : shape_.in)
       for (int b = 0; b < channel_blocks(c); ++b)
         block_channels_.push_back(std::min(kChannelBlock, c - b * kChannelBlock));
@@ -128,10 +144,7 @@ class Conv {
     return n;
   }
 
-  // From 256 x 256 channels on, transformed weights are several megabytes per layer and are read once or
-  // twice per image: making them anew costs about a twentieth of the layer's time and saves 4 or 7 times the
-  // weights.
-  bool keeps_transformed_weights() const { return is_winograd() && shape_.inputs() * shape_.out < 256 * 256; }
+  bool keeps_transformed_weights() const { return is_winograd() && !transforms_weights_late(shape_); }
 
   static float scale_of(const Affine& after, int o) {
     return after.identity() ? 1.0f : after.scale[static_cast<std::size_t>(o)];
@@ -157,6 +170,7 @@ class Conv {
     std::vector<float> packed(transform ? static_cast<std::size_t>(row) * kChannelBlock : 0);
     for (int first = 0; first < shape_.out; first += kChannelBlock) {
       const int outputs = std::min(kChannelBlock, shape_.out - first);
+      if (outputs < kChannelBlock) std::fill(packed.begin(), packed.end(), 0.0f);  // unused lanes stay zero
       for (int o = 0; o < outputs; ++o) {
         float* r = rows.data() + o * row;
         weights(first + o, r);

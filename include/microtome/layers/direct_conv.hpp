@@ -82,8 +82,8 @@ struct DirectConv {
   }
 
   // The tile with the least work repeated at its borders whose strip stays in L2 beside the weights that
-  // stream through, and that leaves no worker idle. A pure function of shape and worker count; results do not
-  // depend on it.
+  // stream through, and that leaves no worker idle, for a band of the image. A pure function of shape and
+  // worker count; results do not depend on it.
   Strip plan(Index<Rank> size, int workers) const {
     size[0] = std::min(size[0], kBandRows);
     constexpr std::size_t kStripBytes = 256 * 1024;
@@ -166,7 +166,7 @@ struct DirectConv {
     }
     for (const RowSource<T, Rank>* source : sources)
       for (int block = 0; block < channel_blocks(source->channels()); ++block) {
-        fill_strip<T, Rank>(k, *source, block, first, last, strip.input, strip.row_pixels, scratch);
+        fill_strip<T, Rank>(k, *source, block, first, last, strip.input, strip.row_pixels, last[0], scratch);
         scratch += strip.row_pixels * strip.rows * kChannelBlock;
       }
   }

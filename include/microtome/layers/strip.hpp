@@ -34,11 +34,14 @@ using Sources = std::vector<const RowSource<T, Rank>*>;
 
 /// Copies channel block `block` of `source`, pixels [first, last), to `out`: rows of `row_pixels` pixels, the
 /// outer axes `rows` long. What lies outside the source becomes zero: padding is zero in the activated
-/// domain, behind whatever the source does to its pixels.
+/// behind whatever the source does to its pixels. So do rows from `end` on along axis 0: below a band the
+/// source has not been computed yet.
 template <class T, int Rank>
 void fill_strip(const KernelTable& k, const RowSource<T, Rank>& source, int block, const Index<Rank>& first,
-                const Index<Rank>& last, const Index<Rank>& rows, std::int64_t row_pixels, T* out) {
-  const Index<Rank> limit = source.size();
+                const Index<Rank>& last, const Index<Rank>& rows, std::int64_t row_pixels, std::int64_t end,
+                T* out) {
+  Index<Rank> limit = source.size();
+  limit[0] = std::min(limit[0], end);
   const std::int64_t n = last[Rank - 1] - first[Rank - 1];
   const std::int64_t left = std::clamp<std::int64_t>(-first[Rank - 1], 0, n);
   const std::int64_t right = std::clamp<std::int64_t>(limit[Rank - 1] - first[Rank - 1], left, n);
@@ -50,10 +53,10 @@ void fill_strip(const KernelTable& k, const RowSource<T, Rank>& source, int bloc
       inside = inside && at[d] >= 0 && at[d] < limit[d];
     }
     T* to = out + row * row_pixels * kChannelBlock;
-    const auto zero = [&](std::int64_t from, std::int64_t end) {
-      if (end > from)
+    const auto zero = [&](std::int64_t from, std::int64_t to_pixel) {
+      if (to_pixel > from)
         std::memset(static_cast<void*>(to + from * kChannelBlock), 0,
-                    static_cast<std::size_t>(end - from) * kChannelBlock * sizeof(T));
+                    static_cast<std::size_t>(to_pixel - from) * kChannelBlock * sizeof(T));
     };
     if (!inside) return zero(0, n);
     Index<Rank> from = at;

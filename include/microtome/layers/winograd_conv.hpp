@@ -58,8 +58,8 @@ struct WinogradConv {
     // Odd numbers of lines between blocks and positions: at a power-of-two distance all of them would fall
     // into the same few L1 sets.
     std::ptrdiff_t v_block() const { return (tiles() | 1) * kChannelBlock; }
-    std::ptrdiff_t v_position() const { return conv->blocks * v_block() + kChannelBlock; }
-    std::ptrdiff_t m_position() const { return (tiles() + 1) * kChannelBlock; }
+    std::ptrdiff_t v_position() const { return ((conv->blocks * (tiles() | 1)) | 1) * kChannelBlock; }
+    std::ptrdiff_t m_position() const { return (tiles() | 1) * kChannelBlock; }
     std::size_t v() const { return static_cast<std::size_t>(conv->positions() * v_position()); }
     std::size_t m() const { return static_cast<std::size_t>(conv->positions() * m_position()); }
     std::size_t scratch() const { return strip() + v() + m(); }
@@ -67,11 +67,11 @@ struct WinogradConv {
 
   std::int64_t tiles_along(std::int64_t pixels) const { return (pixels + tile - 1) / tile; }
 
-  // ---- layers whose transformed weights are kept: each task is a block of tiles with V and M of its own
-  // ----
+  // ---- layers that keep their transformed weights: each task has a block of tiles with V and M of its own
 
   // The block whose V and M stay in L2 and that wastes least on borders, half-filled register tiles of the
-  // matrix product and idle workers. A pure function of shape and worker count; results do not depend on it.
+  // matrix product and idle workers, for a band of the image. A pure function of shape and worker count;
+  // results do not depend on it.
   Block local_plan(const Index<2>& size, int workers) const {
     constexpr double kCache = 448 * 1024;
     const std::int64_t high = tiles_along(std::min(size[0], kBandRows)), wide = tiles_along(size[1]);
@@ -107,8 +107,8 @@ struct WinogradConv {
       const std::int64_t rows = std::min(block.rows, high - first[0]),
                          columns = std::min(block.columns, wide - first[1]);
       for_each_block(sources, [&](const RowSource<float, 2>& source, int source_block, int b) {
-        input(*ctx.kernels, source, source_block, {range.begin + first[0] * tile, first[1] * tile}, rows,
-              columns, block.strip_row(), strip, v + b * block.v_block(), block.v_position());
+        input(*ctx.kernels, range, source, source_block, {range.begin + first[0] * tile, first[1] * tile},
+              rows, columns, block.strip_row(), strip, v + b * block.v_block(), block.v_position());
       });
       for (int o = 0; o < channel_blocks(out_channels); ++o) {
         multiply(*ctx.kernels, v, block.v_block(), block.v_position(), rows * columns,
@@ -121,9 +121,8 @@ struct WinogradConv {
     });
   }
 
-  // ---- layers with many channels: V of many tiles is shared memory; each task transforms the weights of one
-  // ---- block of outputs and uses them for all tiles. U as a whole never exists: it is 4 or 7 times the
-  // weights
+  // ---- layers with many channels: V of many tiles is shared; each task transforms the weights of one block
+  // ---- of outputs and uses them for all tiles. U as a whole, 4 or 7 times the weights, never exists
 
   struct SharedPlan {
     Block all;             // the tile rows of one chunk; V of all of them is shared memory
@@ -132,7 +131,7 @@ struct WinogradConv {
     std::size_t weights;   // U of one block of outputs
 
     std::size_t shared() const { return all.v(); }
-    std::ptrdiff_t m_position() const { return (product + 1) * kChannelBlock; }
+    std::ptrdiff_t m_position() const { return (product | 1) * kChannelBlock; }
     std::size_t scratch() const {
       return std::max(input.strip(),
                       weights + static_cast<std::size_t>(all.conv->positions() * m_position()));
@@ -153,7 +152,7 @@ struct WinogradConv {
     return p;
   }
 
-  std::ptrdiff_t weight_position() const { return (in_channels + 1) * kChannelBlock; }
+  std::ptrdiff_t weight_position() const { return (in_channels | 1) * kChannelBlock; }
 
   void run_shared(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
                   const Tensor<float, 2>* residual, const Rows& range) const {
@@ -170,7 +169,7 @@ struct WinogradConv {
         std::size_t s = 0;
         while (source_block >= channel_blocks(sources[s]->channels()))
           source_block -= channel_blocks(sources[s++]->channels());
-        input(*ctx.kernels, *sources[s], source_block, {range.begin + (top + r) * tile, 0},
+        input(*ctx.kernels, range, *sources[s], source_block, {range.begin + (top + r) * tile, 0},
               std::min(plan.input.rows, rows - r), wide, plan.input.strip_row(), strip,
               v + task % blocks * plan.all.v_block() + r * wide * kChannelBlock, plan.all.v_position());
       });
@@ -208,13 +207,15 @@ struct WinogradConv {
       for (int s = 0; s < channel_blocks(source->channels()); ++s, ++b) f(*source, s, b);
   }
 
-  // The rows x columns tiles of one channel block from output pixel `first` on, to `v`.
-  void input(const KernelTable& k, const RowSource<float, 2>& source, int source_block, const Index<2>& first,
-             std::int64_t rows, std::int64_t columns, std::int64_t strip_row, float* strip, float* v,
-             std::ptrdiff_t v_position) const {
+  // The rows x columns tiles of one channel block from output pixel `first` on, to `v`. Tiles that hang over
+  // the end of the range see zeros there.
+  void input(const KernelTable& k, const Rows& range, const RowSource<float, 2>& source, int source_block,
+             const Index<2>& first, std::int64_t rows, std::int64_t columns, std::int64_t strip_row,
+             float* strip, float* v, std::ptrdiff_t v_position) const {
     const Index<2> from = {first[0] - 1, first[1] - 1};
     const Index<2> to = {from[0] + rows * tile + 2, from[1] + columns * tile + 2};
-    fill_strip<float, 2>(k, source, source_block, from, to, {rows * tile + 2, 0}, strip_row, strip);
+    fill_strip<float, 2>(k, source, source_block, from, to, {rows * tile + 2, 0}, strip_row, range.end + 1,
+                         strip);
     const std::ptrdiff_t row = strip_row * kChannelBlock;
     for (std::int64_t r = 0; r < rows; ++r)
       k.winograd_input_f32({strip + r * tile * row, row, tile, static_cast<int>(columns),

@@ -164,6 +164,7 @@ class Session {
     const Index<2> size = {height, width};
     if (plan_.size == size) return;
     auto plan = model_->network().plan(size, executor_->workers());
+    plan_ = {};  // if memory runs out below, the next call starts anew
     if (plan.arena_bytes > arena_.size()) {
       arena_ = AlignedBuffer();
       arena_ = AlignedBuffer(plan.arena_bytes);

@@ -24,14 +24,13 @@ struct NetConv {
   int level;                        ///< output resolution: level 0 is the input's, each level halves it
 };
 
-/// The algorithm for a layer. Below 16 input channels the transforms cost more than they save; from 256 x 256
-/// channels on F(4x4), because its weights are made on the fly and images are small there (a tile of 6 would
-/// hang over the edge of 32 pixels).
+/// The algorithm for a layer. Below 16 input channels Winograd's transforms cost more than they save; weights
+/// that are transformed late grow by 4 with F(4x4), by 7 with F(6x6).
 template <int Rank>
 ConvAlgorithm choose_algorithm(const ConvShape& s, bool last) {
   if (last && s.out <= 4 && s.stride == 1 && s.slope == kNoActivation) return ConvAlgorithm::head;
   if (Rank != 2 || s.kernel != 3 || s.stride != 1 || s.inputs() < 16 || last) return ConvAlgorithm::direct;
-  return s.inputs() * s.out >= 256 * 256 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
+  return transforms_weights_late(s) ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
 }
 
 /// Sizes of all axes must be multiples of 16 (four halvings).

@@ -10,7 +10,7 @@ namespace microtome {
 ///
 /// The row formulation has no spatial rank: a 2D 3x3 kernel has 3 tap rows, a 3D one 9, a 1x1 one 1.
 /// Every array has 16 channels innermost ("a pixel" = 16 floats = one cache line). Zero padding is part of
-/// the input: the caller copies rows into a padded strip (layers/source.hpp), so no border case exists here.
+/// the input: the caller copies rows into a padded strip (layers/strip.hpp), so no border case exists here.
 struct ConvRowArgs {
   const float* in;                 ///< pixel of output pixel 0, tap row 0, tap column 0, block 0
   std::ptrdiff_t block_stride;     ///< floats from one input block of 16 channels to the next

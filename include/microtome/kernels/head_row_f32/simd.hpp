@@ -1,7 +1,8 @@
 // head_row_f32 for every instruction set: lanes are input channels, summed up at the end.
 //
-// Registers: PX * NO accumulators + NO weights + 1 pixel. 6 px x 2 outputs = 12 + 2 + 1 = 15, as conv_row_f32:
-// per weight vector 6 FMA, and a pixel is loaded once for NO of them. A lone output takes 8 pixels.
+// Registers: PX * NO accumulators + NO weights + 1 pixel. 6 px x 2 outputs = 12 + 2 + 1 = 15, as
+// conv_row_f32: per weight vector 6 FMA, and a pixel is loaded once for NO of them. A lone output takes 8
+// pixels.
 #pragma once
 #include "../simd.hpp"
 #include "args.hpp"
@@ -17,11 +18,13 @@ inline void head_tile(const HeadRowArgs& a, int x, int o) {
     MICROTOME_UNROLL
     for (int n = 0; n < NO; ++n) acc[i][n] = Vec(0.0f);
   }
-  const std::ptrdiff_t columns = static_cast<std::ptrdiff_t>(a.taps) * a.kernel_width * a.blocks * kBlock;  // weights of one output
+  const std::ptrdiff_t columns =
+      static_cast<std::ptrdiff_t>(a.taps) * a.kernel_width * a.blocks * kBlock;  // weights of one output
   const float* w = a.weights + o * columns;
   for (int b = 0; b < a.blocks; ++b)
     for (int t = 0; t < a.taps; ++t) {
-      const float* pixel = a.in + b * a.block_stride + a.tap_rows[t] + static_cast<std::ptrdiff_t>(x) * kBlock;
+      const float* pixel =
+          a.in + b * a.block_stride + a.tap_rows[t] + static_cast<std::ptrdiff_t>(x) * kBlock;
       for (int l = 0; l < a.kernel_width * kBlock; l += kLanes, w += kLanes) {
         Vec weight[NO];
         MICROTOME_UNROLL
@@ -37,7 +40,7 @@ inline void head_tile(const HeadRowArgs& a, int x, int o) {
   MICROTOME_UNROLL
   for (int i = 0; i < PX; ++i) {
     MICROTOME_UNROLL
-    for (int n = 0; n < NO; ++n) a.out[(x + i) * kBlock + o + n] = a.bias[o + n] + xsimd::hadd(acc[i][n]);
+    for (int n = 0; n < NO; ++n) a.out[(x + i) * kBlock + o + n] = a.bias[o + n] + sum(acc[i][n]);
   }
 }
 
