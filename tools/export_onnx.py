@@ -253,7 +253,7 @@ def run(args):
 def main(argv=None):
     args = parse(argv)
     if np is None:
-        print("export_onnx: needs the Python modules onnx and numpy", file=sys.stderr)
+        print(f"export_onnx: {sys.executable} needs the Python modules onnx and numpy", file=sys.stderr)
         return 4
     try:
         run(args)

@@ -168,7 +168,7 @@ def run(args):
 def main(argv=None):
     args = parse(argv)
     if OnnxFile is None:
-        print("import_onnx: needs the Python modules onnx and numpy", file=sys.stderr)
+        print(f"import_onnx: {sys.executable} needs the Python modules onnx and numpy", file=sys.stderr)
         return 4
     try:
         run(args)

@@ -21,7 +21,9 @@ void add_threads(CLI::App* verb, CommonArgs& a) {
 }
 
 void add_stain(CLI::App* verb, StainArgs& a) {
-  verb->add_option("--stain-norm", a.norm, "stain normalisation: none, macenko or reinhard (default: none)")
+  verb->add_option(
+          "--stain-norm", a.norm,
+          "stain normalisation: none, macenko or reinhard; measure first, it can do harm (default: none)")
       ->check(CLI::IsMember({"none", "macenko", "reinhard"}));
   verb->add_option("--stain-target", a.target,
                    "slide or image whose colours it aims at (default: reference values)");
@@ -143,7 +145,7 @@ int run(int argc, char** argv) {
   auto* e = app.add_subcommand(
       "evaluate", "Dice, IoU, precision and recall per class: of a mask, or of a model on images");
   e->add_option("prediction", evaluate.prediction, "mask to judge (TIFF or PNG of class ids)");
-  e->add_option("truth", evaluate.truth, "true mask on the same canvas");
+  e->add_option("truth", evaluate.truth, "true mask on the same canvas, or a whole number of times finer");
   e->add_option("-m,--model", evaluate.model,
                 "weights (safetensors) to judge instead, on --images and --masks");
   e->add_option("--images", evaluate.images, "directory of images, or one image");

@@ -197,13 +197,14 @@ int evaluate_model(const EvaluateArgs& args) {
   const double seconds = os::now() - start;
   print_table(pooled, scores.size() > 1);
   if (!args.quiet)
-    std::printf("%zu images, %.3g Mpixel, %.1f s\n", scores.size(), 1e-6 * static_cast<double>(pixels),
-                seconds);
+    std::printf("%zu of %zu images, %.3g Mpixel, %.1f s\n", scores.size(), scores.size() + failed.size(),
+                1e-6 * static_cast<double>(pixels), seconds);
   if (pooled.size() > names.size())
-    std::fprintf(stderr,
-                 "microtome: warning: the masks hold labels that the model does not have (%s ...): are they "
-                 "numbers of objects instead of classes?\n",
-                 printable(pooled[names.size()].name).c_str());
+    std::fprintf(
+        stderr,
+        "microtome: warning: the masks hold labels that the model does not have (%s and perhaps more): "
+        "are they numbers of objects instead of classes, or some masks 0/255 and others 0/1?\n",
+        printable(pooled[names.size()].name).c_str());
 
   json report = {{"model", args.model},
                  {"model_sha256", predictor.network().sha256},

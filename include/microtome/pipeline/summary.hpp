@@ -125,7 +125,7 @@ inline std::string summary_json(const Slide& slide, const PatchNetwork& network,
   j.field("overlay", r.seconds.overlay);
   j.field("total", r.seconds.total);
   j.close();
-  j.field("slide_megapixels_per_second", rate(megapixels(r.plane.width, r.plane.height)));
+  j.field("slide_megapixels_per_second", rate(megapixels(slide.width(), slide.height())));
   j.field("network_megapixels_per_second",
           rate(megapixels(r.patch, r.patch) * static_cast<double>(r.patches_run)));
   j.field("peak_memory_bytes", peak_memory);
