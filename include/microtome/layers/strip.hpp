@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../core/parallel.hpp"
+#include "layer_times.hpp"
 #include "source.hpp"
 
 namespace microtome {
@@ -17,6 +18,7 @@ struct RunContext {
   std::vector<AlignedBuffer>* scratch =
       nullptr;                      ///< [executor->workers()], each at least the layers' scratch_bytes
   AlignedBuffer* shared = nullptr;  ///< one for all workers, at least the layers' shared_bytes
+  LayerTimes* times = nullptr;      ///< where networks note how long each layer took; null: nowhere
 };
 
 /// A range of rows along axis 0: layers can be run in bands, so that what lies between them need not exist as

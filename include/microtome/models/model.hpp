@@ -25,7 +25,9 @@ struct LayerReport {
       prologue;  ///< what happens while the input is loaded: "copy", "norm+act", "resize", "pixels" ...
   int in_channels = 0, out_channels = 0, kernel_size = 0, stride = 1;
   Index<2> size{};    ///< output height and width, pixels
-  double macs = 0.0;  ///< multiply-accumulates
+  double macs = 0.0;  ///< multiply-accumulates of the definition, a direct convolution
+  /// What has to move at least: sources, residual and weights; the result. Bytes as they lie in memory.
+  std::size_t bytes_read = 0, bytes_written = 0;
 };
 
 /// Packed weights and facts. Immutable: any number of sessions and threads may share it.
@@ -52,19 +54,39 @@ class Model {
       for (const Prologue& p : c.prologues)
         r.prologue += std::string(r.prologue.empty() ? "" : " | ") + (p.identity() ? "copy" : "norm+act");
       if (list.empty()) r.prologue = "pixels";
-      if (c.prologues.size() == 2) r.prologue = "resize+act | norm+act";
+      if (c.enlarges) r.prologue.replace(0, r.prologue.find(' '), "resize+act");
       r.in_channels = c.conv.shape().inputs();
       r.out_channels = c.conv.out_channels();
       r.kernel_size = c.conv.shape().kernel;
       r.stride = c.conv.shape().stride;
       r.size = {height >> c.level, width >> c.level};
       r.macs = c.conv.macs(r.size);
+      add_bytes(r, c, &c == &network_.convs().back());
       list.push_back(std::move(r));
     }
     return list;
   }
 
  private:
+  static void add_bytes(LayerReport& r, const NetConv<2>& c, bool last) {
+    const auto tensor = [](int channels, const Index<2>& size) {
+      return Tensor<float, 2>::elements(channels, size) * sizeof(float);
+    };
+    const std::size_t pixels = static_cast<std::size_t>(volume<2>(r.size));
+    r.bytes_written = last ? pixels * static_cast<std::size_t>(r.out_channels) * sizeof(float)
+                           : tensor(r.out_channels, r.size);
+    r.bytes_read = c.conv.weight_bytes() + (c.adds ? r.bytes_written : 0);
+    if (r.prologue == "pixels") {
+      r.bytes_read += pixels * static_cast<std::size_t>(r.in_channels);
+      return;
+    }
+    for (std::size_t i = 0; i < c.prologues.size(); ++i) {
+      Index<2> size = {r.size[0] * r.stride, r.size[1] * r.stride};
+      if (c.enlarges && i == 0) size = {size[0] / 2, size[1] / 2};
+      r.bytes_read += tensor(c.conv.shape().in[i], size);
+    }
+  }
+
   friend std::shared_ptr<const Model> load_model(const std::string&, const ModelFacts&);
   Model(const SafeTensors& file, ModelInfo info)
       : info_(std::move(info)), network_(file, info_), kernels_(&microtome::kernels()) {}
@@ -147,6 +169,9 @@ class Session {
     run_source(PlanarSource<2>(input, model_->info().input_channels, {height, width}), out);
   }
 
+  /// From now on run() adds the seconds of each layer to `times` (not owned); null: no longer.
+  void time_layers(LayerTimes* times) { times_ = times; }
+
   /// Bytes a session allocates for a width x height image when its executor has `workers` workers.
   static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,
                                    int workers = 1) {
@@ -178,7 +203,7 @@ class Session {
 
   void run_source(const RowSource<float, 2>& source, float* out) {
     const ModelInfo& info = model_->info();
-    const RunContext ctx{&model_->kernels(), executor_, &scratch_, &shared_};
+    const RunContext ctx{&model_->kernels(), executor_, &scratch_, &shared_, times_};
     model_->network().run(ctx, plan_, arena_, source, info.final_layer,
                           static_cast<float>(info.sigmoid_multiplier), out);
   }
@@ -216,6 +241,7 @@ class Session {
   std::shared_ptr<const Model> model_;
   DefaultExecutor serial_{1};
   Executor* executor_;
+  LayerTimes* times_ = nullptr;
   ResUnet<2>::Plan plan_;
   AlignedBuffer arena_, shared_;
   std::vector<AlignedBuffer> scratch_;

@@ -10,8 +10,8 @@
 
 #include "../core/arena.hpp"
 #include "../io/model_info.hpp"
-#include "../io/safetensors.hpp"
 #include "../layers/conv.hpp"
+#include "state_dict.hpp"
 
 namespace microtome {
 
@@ -22,6 +22,8 @@ struct NetConv {
   Conv<float, Rank> conv;
   std::vector<Prologue> prologues;  ///< one per source; an identity one copies
   int level;                        ///< output resolution: level 0 is the input's, each level halves it
+  bool enlarges = false;            ///< its first source is enlarged x2 and then activated
+  bool adds = false;                ///< its result is added to the tensor it is written to: a residual
 };
 
 /// The algorithm for a layer. Below 16 input channels Winograd's transforms cost more than they save; weights
@@ -59,10 +61,9 @@ class ResUnet {
   /// given. Throws InputError naming the tensor.
   ResUnet(const SafeTensors& file, ModelInfo& info) {
     const bool residual = info.architecture == "resunet";
-    residual_ = residual;
-    read_shape(file, info);
+    read_unet_shape<Rank>(file, info);
     const int f = info.base_filters;
-    const Binder b{file, info.transposed, &info.parameters};
+    const StateDict<Rank> b{file, info.transposed, &info.parameters};
     // Without residual connections a block's first convolution has one reader, so the norm behind it folds
     // too.
     const auto first_norm = [&](const std::string& n) {
@@ -78,7 +79,7 @@ class ResUnet {
         {Prologue()}, 0);
     add(b, "ins.conv1", {f}, f, 3, 1, b.norm("ins.in_1", f), kLeakySlope, {maybe(!residual, "ins.in_0", f)},
         0);
-    add(b, "ins.conv2", {f}, f, 3, 1, {}, kNoActivation, {Prologue()}, 0);
+    add(b, "ins.conv2", {f}, f, 3, 1, {}, kNoActivation, {Prologue()}, 0).adds = residual;
     for (int k = 0; k < 4; ++k) {
       const std::string ds = "ds_" + std::to_string(k), en = "en_" + std::to_string(k + 1);
       const int c = f << k;
@@ -91,7 +92,7 @@ class ResUnet {
             k + 1);
       add(b, en + ".conv0", {2 * c}, 2 * c, 3, 1, b.norm(en + ".in_1", 2 * c), kLeakySlope,
           {maybe(fold_en, en + ".in_0", 2 * c)}, k + 1);
-      add(b, en + ".conv1", {2 * c}, 2 * c, 3, 1, {}, kNoActivation, {Prologue()}, k + 1);
+      add(b, en + ".conv1", {2 * c}, 2 * c, 3, 1, {}, kNoActivation, {Prologue()}, k + 1).adds = residual;
     }
     for (int k = 3; k >= 0; --k) {
       const std::string us = "us_" + std::to_string(k), de = "de_" + std::to_string(k);
@@ -99,12 +100,14 @@ class ResUnet {
       const Affine cat = b.norm(de + ".in_0", 2 * c);
       add(b, us + ".conv0", {2 * c}, c, 1, 1, slice(cat, 0, c), kNoActivation, {Prologue()}, k + 1);
       add(b, de + ".conv0", {c, c}, o, 3, 1, first_norm(de + ".in_1"), slope(!residual),
-          {Prologue(), Prologue(slice(cat, c, c), kLeakySlope, c)}, k);
+          {Prologue(), Prologue(slice(cat, c, c), kLeakySlope, c)}, k)
+          .enlarges = true;
       add(b, de + ".conv1", {o}, o, 3, 1, b.norm(de + ".in_2", o), kLeakySlope,
           {maybe(!residual, de + ".in_1", o)}, k);
       const bool fold_out = k == 0 && !residual;
       add(b, de + ".conv2", {o}, o, 3, 1, fold_out ? b.norm("out.in_0", o) : Affine(), slope(fold_out),
-          {Prologue()}, k);
+          {Prologue()}, k)
+          .adds = residual;
     }
     add(b, "out.conv0", {2 * f}, info.classes, 3, 1, {}, kNoActivation, {maybe(!residual, "out.in_0", 2 * f)},
         0);
@@ -187,23 +190,12 @@ class ResUnet {
       t.data = arena.as<float>(p.offsets[next++]);
       return t;
     };
-    using T = Tensor<float, Rank>;
-    const auto conv_rows = [&](std::size_t step, const T& in, const T& to, const T* residual,
-                               const Rows& rows) {
-      const NetConv<Rank>& c = convs_[step];
-      const TensorSource<Rank> source(in, &c.prologues[0]);
-      c.conv.run(ctx, {&source}, to, residual, rows);
+    const auto conv_rows = [&](std::size_t step, const T& in, const T& to, const Rows& rows) {
+      layer(ctx, step, in, nullptr, to, rows);
     };
-    const auto conv = [&](std::size_t step, const T& in, const T& to, const T* residual) {
-      conv_rows(step, in, to, residual, {0, to.size[0]});
+    const auto conv = [&](std::size_t step, const T& in, const T& to) {
+      conv_rows(step, in, to, {0, to.size[0]});
     };
-    const auto decode = [&](std::size_t step, const T& up, const T& skip, const T& to, const Rows& rows) {
-      const NetConv<Rank>& c = convs_[step];
-      const UpsampledSource<Rank> enlarged(up, kLeakySlope);
-      const TensorSource<Rank> source(skip, &c.prologues[1]);
-      c.conv.run(ctx, {&enlarged, &source}, to, nullptr, rows);
-    };
-    const auto sum = [&](const T& t) { return residual_ ? &t : nullptr; };
     const std::int64_t height = p.size[0];
     // A row of a 3x3 convolution needs one row more above and below: of a chain, each layer runs one row
     // ahead of the next. done = rows finished of the chain's first layer, its second ...
@@ -214,92 +206,45 @@ class ResUnet {
     for (std::int64_t y = 0, done[2] = {0, 0}; y < height; y += kBandRows) {
       const std::int64_t end = ahead(y, kBandRows), ends[2] = {ahead(end, 2), ahead(end, 1)};
       u.roll(std::max<std::int64_t>(0, y - 1));
-      convs_[0].conv.run(ctx, {&image}, x, nullptr, {done[0], ends[0]});
-      conv_rows(1, x, u, nullptr, {done[1], ends[1]});
-      conv_rows(2, u, x, sum(x), {y, end});
+      first(ctx, image, x, {done[0], ends[0]});
+      conv_rows(1, x, u, {done[1], ends[1]});
+      conv_rows(2, u, x, {y, end});
       done[0] = ends[0], done[1] = ends[1];
     }
     std::size_t step = 3;
     for (T& skip : skips) {
       skip = x;
       const T d = take(), t = take();
-      conv(step++, x, d, nullptr);
-      conv(step++, d, t, nullptr);
-      conv(step++, t, d, sum(d));
+      conv(step++, x, d);
+      conv(step++, d, t);
+      conv(step++, t, d);
       x = d;
     }
     for (int k = 3; k >= 1; --k) {
       const T up = take(), t = take(), v = take();
-      conv(step++, x, up, nullptr);
-      decode(step++, up, skips[k], t, {0, t.size[0]});
-      conv(step++, t, v, nullptr);
-      conv(step++, v, t, sum(t));
+      conv(step++, x, up);
+      layer(ctx, step++, up, &skips[k], t, {0, t.size[0]});
+      conv(step++, t, v);
+      conv(step++, v, t);
       x = t;
     }
     const T up = take();
     T t = take(), v = take();
-    conv(step++, x, up, nullptr);
+    conv(step++, x, up);
     for (std::int64_t y = 0, done[3] = {0, 0, 0}; y < height; y += kBandRows) {
       const std::int64_t end = ahead(y, kBandRows), ends[3] = {ahead(end, 3), ahead(end, 2), ahead(end, 1)};
       t.roll(std::max<std::int64_t>(0, y - 1));
       v.roll(y);
-      decode(step, up, skips[0], t, {done[0], ends[0]});
-      conv_rows(step + 1, t, v, nullptr, {done[1], ends[1]});
-      conv_rows(step + 2, v, t, sum(t), {done[2], ends[2]});
-      head(ctx, p.size, t, convs_[step + 3], final_layer, sigmoid_multiplier, {y, end}, out);
+      layer(ctx, step, up, &skips[0], t, {done[0], ends[0]});
+      conv_rows(step + 1, t, v, {done[1], ends[1]});
+      conv_rows(step + 2, v, t, {done[2], ends[2]});
+      head(ctx, p.size, t, final_layer, sigmoid_multiplier, {y, end}, out);
       for (int i = 0; i < 3; ++i) done[i] = ends[i];
     }
   }
 
  private:
   static constexpr int kDecoder = 15;  // index of us_3.conv0: 3 of ins, 4 x (ds, en, en)
-
-  // Reads tensors by name and counts their elements.
-  struct Binder {
-    const SafeTensors& file;
-    bool transposed;
-    std::int64_t* parameters;
-
-    std::vector<float> read(const std::string& name, const std::vector<std::int64_t>& shape) const {
-      std::vector<float> v = file.floats(name, shape);
-      *parameters += static_cast<std::int64_t>(v.size());
-      return v;
-    }
-    Affine norm(const std::string& n, int channels) const {
-      const std::vector<std::int64_t> c = {channels};
-      const std::vector<float> weight = file.floats(n + ".weight", c), bias = file.floats(n + ".bias", c),
-                               mean = file.floats(n + ".running_mean", c),
-                               var = file.floats(n + ".running_var", c);
-      for (const float v : var)
-        if (v < 0) throw InputError(file.path(), n + ".running_var", "holds a negative variance");
-      return affine_of_norm(weight, bias, mean, var);
-    }
-    /// Rows of a convolution's weight tensor, in the orientation of the images that will be fed.
-    WeightRows kernel(const std::string& n, int out, int in, int k) const {
-      std::vector<std::int64_t> shape = {out, in};
-      for (int d = 0; d < Rank; ++d) shape.push_back(k);
-      const TensorEntry& t = file.float_entry(n, shape);
-      *parameters += t.elements();
-      const std::size_t row = static_cast<std::size_t>(t.elements()) / static_cast<std::size_t>(out);
-      return [this, n, &t, row, k](int o, float* to) {
-        file.read(n, t, static_cast<std::size_t>(o) * row, row, to);
-        // A network trained on transposed images equals the same network with transposed kernels.
-        static_assert(Rank == 2 || Rank == 3, "axis reversal of a square or cubic kernel");
-        if (!transposed || k == 1) return;
-        const std::size_t size = static_cast<std::size_t>(Rank == 3 ? k * k * k : k * k);
-        for (std::size_t at = 0; at < row; at += size)
-          for (int y = 0; y < k; ++y)
-            for (int x = 0; x < y; ++x)
-              for (int z = 0; z < (Rank == 3 ? k : 1); ++z) {
-                const auto i = [&](int first, int last) {
-                  return at +
-                         static_cast<std::size_t>(Rank == 3 ? (first * k + z) * k + last : first * k + last);
-                };
-                std::swap(to[i(y, x)], to[i(x, y)]);
-              }
-      };
-    }
-  };
 
   static int channels_of(const std::string& norm, int f) {  // of ins.in_0 and de_k.in_1
     if (norm[0] == 'i') return f;
@@ -312,42 +257,9 @@ class ResUnet {
     return size;
   }
 
-  // Everything the tensor shapes tell: channels, classes, base filters, topology.
-  static void read_shape(const SafeTensors& file, ModelInfo& info) {
-    const auto shape = [&](const char* name, std::size_t rank) -> const std::vector<std::int64_t>& {
-      const TensorEntry& t = file.entry(name);
-      if (t.shape.size() != rank)
-        throw InputError(
-            file.path(), name,
-            "has shape " + shape_text(t.shape) + ", " + std::to_string(rank) + " dimensions expected");
-      return t.shape;
-    };
-    const auto bounded = [&](const char* name, std::int64_t v, std::int64_t high) {
-      if (v < 1 || v > high)
-        throw InputError(file.path(), name,
-                         std::to_string(v) + " channels, 1 to " + std::to_string(high) + " supported");
-      return static_cast<int>(v);
-    };
-    const std::vector<std::int64_t>& first = shape("ins.conv0.weight", Rank + 2);
-    info.base_filters = bounded("ins.conv0.weight", first[0], 256);
-    info.input_channels = bounded("ins.conv0.weight", first[1], kChannelBlock);
-    info.classes = bounded("out.conv0.weight", shape("out.conv0.weight", Rank + 2)[0], 256);
-    const std::int64_t norm = shape("ds_0.in_0.weight", 1)[0];
-    info.norm_before_down = norm == info.base_filters;
-    if (!info.norm_before_down && norm != 2 * info.base_filters)
-      throw InputError(file.path(), "ds_0.in_0.weight",
-                       "has " + std::to_string(norm) + " channels, " + std::to_string(info.base_filters) +
-                           " or " + std::to_string(2 * info.base_filters) + " expected");
-    info.weight_type = file.entry("ins.conv0.weight").dtype;
-    info.parameters = 0;
-    for (const auto& [name, t] : file.tensors())
-      if (name.size() > 5 && name.find(".in_") != std::string::npos &&
-          (name.rfind(".weight") == name.size() - 7 || name.rfind(".bias") == name.size() - 5))
-        info.parameters += t.elements();
-  }
-
-  void add(const Binder& b, const std::string& name, std::vector<int> in, int out, int kernel, int stride,
-           const Affine& after, float slope, std::vector<Prologue> prologues, int level) {
+  NetConv<Rank>& add(const StateDict<Rank>& b, const std::string& name, std::vector<int> in, int out,
+                     int kernel, int stride, const Affine& after, float slope,
+                     std::vector<Prologue> prologues, int level) {
     ConvShape shape{std::move(in), out, kernel, stride, slope, ConvAlgorithm::direct};
     shape.algorithm = choose_algorithm<Rank>(shape, name == "out.conv0");
     const std::string weight = name + ".weight";
@@ -356,12 +268,39 @@ class ResUnet {
     convs_.push_back(
         {name, Conv<float, Rank>(std::move(shape), rows, bias, after), std::move(prologues), level});
     b.file.release(b.file.entry(weight));
+    return convs_.back();
+  }
+
+  using T = Tensor<float, Rank>;
+
+  // ins.conv0, which reads the image.
+  void first(const RunContext& ctx, const RowSource<float, Rank>& image, const T& to,
+             const Rows& rows) const {
+    const LayerClock clock(ctx.times, 0);
+    convs_[0].conv.run(ctx, {&image}, to, nullptr, rows);
+  }
+
+  // Every convolution between two tensors; `skip` is the second source of a concatenation, or null.
+  void layer(const RunContext& ctx, std::size_t step, const T& in, const T* skip, const T& to,
+             const Rows& rows) const {
+    const NetConv<Rank>& c = convs_[step];
+    const LayerClock clock(ctx.times, step);
+    std::optional<UpsampledSource<Rank>> enlarged;
+    std::optional<TensorSource<Rank>> source, second;
+    Sources<float, Rank> sources;
+    if (c.enlarges)
+      sources.push_back(&enlarged.emplace(in, kLeakySlope));
+    else
+      sources.push_back(&source.emplace(in, &c.prologues[0]));
+    if (skip) sources.push_back(&second.emplace(*skip, &c.prologues[1]));
+    c.conv.run(ctx, sources, to, c.adds ? &to : nullptr, rows);
   }
 
   // out.conv0 and the final activation, tile by tile: no logits tensor.
-  void head(const RunContext& ctx, const Index<Rank>& size, const Tensor<float, Rank>& x,
-            const NetConv<Rank>& c, FinalLayer final_layer, float sigmoid_multiplier, const Rows& rows,
-            float* out) const {
+  void head(const RunContext& ctx, const Index<Rank>& size, const T& x, FinalLayer final_layer,
+            float sigmoid_multiplier, const Rows& rows, float* out) const {
+    const NetConv<Rank>& c = convs_.back();
+    const LayerClock clock(ctx.times, convs_.size() - 1);
     const TensorSource<Rank> source(x, &c.prologues[0]);
     const std::int64_t plane = volume<Rank>(size);
     c.conv.run_to(
@@ -385,7 +324,6 @@ class ResUnet {
         });
   }
 
-  bool residual_ = true;
   std::vector<NetConv<Rank>> convs_;
 };
 
