@@ -5,6 +5,7 @@
 #include <microtome/core/kernel_table.hpp>
 
 #include <cstddef>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,25 @@ namespace microtome_bench {
 using namespace microtome;  // the kernels' arguments
 using benchmark::Counter;
 
-inline std::vector<float> ones(std::size_t n) {
-  return std::vector<float>(n, 0.5f);
+/// Allocates whole cache lines, as the library does: of a vector that begins elsewhere every other 32-byte
+/// load would cross a line.
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const LineAllocator&) const { return true; }
+  bool operator!=(const LineAllocator&) const { return false; }
+};
+
+using Floats = std::vector<float, LineAllocator<float>>;
+
+/// n values that are neither zero nor denormal.
+inline Floats some(std::size_t n) {
+  return Floats(n, 0.5f);
 }
 
 /// "<operator>/<instruction set>/<shape>", what --benchmark_filter sees.

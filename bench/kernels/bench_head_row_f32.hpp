@@ -1,7 +1,6 @@
 // Benchmark of head_row_f32.
 #pragma once
 #include <string>
-#include <vector>
 
 #include "kernels/bench.hpp"
 
@@ -13,9 +12,9 @@ inline void bench_head_row_f32(const KernelTable& table) {
         name(table, "head_row_f32", "64x" + std::to_string(outputs) + "/512px").c_str(),
         [&table, outputs](benchmark::State& s) {
           constexpr std::ptrdiff_t row = 514 * 16, taps[3] = {0, row, 2 * row};
-          const std::vector<float> in = ones(4 * 3 * row), bias = ones(2);
-          const std::vector<float> weights = ones(static_cast<std::size_t>(outputs) * 4 * 9 * 16);
-          std::vector<float> out(512 * 16);
+          const Floats in = some(4 * 3 * row), bias = some(2);
+          const Floats weights = some(static_cast<std::size_t>(outputs) * 4 * 9 * 16);
+          Floats out(512 * 16);
           for (auto _ : s) {
             table.head_row_f32(
                 {in.data(), 3 * row, 4, taps, 3, 3, weights.data(), bias.data(), outputs, out.data(), 512});

@@ -1,6 +1,5 @@
 // Benchmark of load_row_f32.
 #pragma once
-#include <vector>
 
 #include "kernels/bench.hpp"
 
@@ -8,8 +7,8 @@ namespace microtome_bench {
 
 inline void bench_load_row_f32(const KernelTable& table) {
   benchmark::RegisterBenchmark(name(table, "load_row_f32", "512px").c_str(), [&table](benchmark::State& s) {
-    const std::vector<float> in = ones(512 * 16), scale = ones(16), shift = ones(16);
-    std::vector<float> out(in.size());
+    const Floats in = some(512 * 16), scale = some(16), shift = some(16);
+    Floats out(in.size());
     for (auto _ : s) {
       table.load_row_f32({in.data(), scale.data(), shift.data(), 0.01f, out.data(), 512});
       benchmark::ClobberMemory();

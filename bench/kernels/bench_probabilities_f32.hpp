@@ -1,6 +1,5 @@
 // Benchmark of probabilities_f32.
 #pragma once
-#include <vector>
 
 #include "kernels/bench.hpp"
 
@@ -12,8 +11,8 @@ inline void bench_probabilities_f32(const KernelTable& table) {
         name(table, "probabilities_f32", layer == FinalLayer::softmax ? "softmax2/512px" : "sigmoid2/512px")
             .c_str(),
         [&table, layer](benchmark::State& s) {
-          const std::vector<float> logits = ones(512 * 16);
-          std::vector<float> out(512 * 2);
+          const Floats logits = some(512 * 16);
+          Floats out(512 * 2);
           for (auto _ : s) {
             table.probabilities_f32({logits.data(), 512 * 16, 2, layer, 1.0f, out.data(), 512, 512});
             benchmark::ClobberMemory();

@@ -10,12 +10,12 @@ namespace microtome_bench {
 inline void bench_upsample_row_f32(const KernelTable& table) {
   benchmark::RegisterBenchmark(name(table, "upsample_row_f32", "512px").c_str(),
                                [&table](benchmark::State& s) {
-                                 const std::vector<float> in = ones(2 * 256 * 16), fraction = ones(512);
+                                 const Floats in = some(2 * 256 * 16), fraction = some(512);
                                  std::vector<std::int32_t> lo(512), hi(512);
                                  for (int i = 0; i < 512; ++i)
                                    lo[static_cast<std::size_t>(i)] = i * 255 / 511,
                                    hi[static_cast<std::size_t>(i)] = std::min(255, i * 255 / 511 + 1);
-                                 std::vector<float> out(512 * 16);
+                                 Floats out(512 * 16);
                                  UpsampleRowArgs a{};
                                  a.rows[0] = in.data(), a.rows[1] = in.data() + 256 * 16;
                                  a.row_weight[0] = 0.25f, a.row_weight[1] = 0.75f;

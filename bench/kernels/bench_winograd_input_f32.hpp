@@ -1,7 +1,6 @@
 // Benchmark of winograd_input_f32.
 #pragma once
 #include <string>
-#include <vector>
 
 #include "kernels/bench.hpp"
 
@@ -14,8 +13,8 @@ inline void bench_winograd_input_f32(const KernelTable& table) {
         name(table, "winograd_input_f32", "F" + std::to_string(tile)).c_str(),
         [&table, tile](benchmark::State& s) {
           const int n = tile + 2, width = 24 * tile + 2;
-          const std::vector<float> in = ones(static_cast<std::size_t>(n * width) * 16);
-          std::vector<float> out(static_cast<std::size_t>(n * n * 25) * 16);
+          const Floats in = some(static_cast<std::size_t>(n * width) * 16);
+          Floats out(static_cast<std::size_t>(n * n * 25) * 16);
           for (auto _ : s) {
             table.winograd_input_f32({in.data(), width * 16, tile, 24, out.data(), 25 * 16});
             benchmark::ClobberMemory();

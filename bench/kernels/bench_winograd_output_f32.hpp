@@ -1,7 +1,6 @@
 // Benchmark of winograd_output_f32.
 #pragma once
 #include <string>
-#include <vector>
 
 #include "kernels/bench.hpp"
 
@@ -14,8 +13,8 @@ inline void bench_winograd_output_f32(const KernelTable& table) {
         name(table, "winograd_output_f32", "F" + std::to_string(tile)).c_str(),
         [&table, tile](benchmark::State& s) {
           const int positions = (tile + 2) * (tile + 2), width = 24 * tile;
-          const std::vector<float> in = ones(static_cast<std::size_t>(positions * 25) * 16), bias = ones(16);
-          std::vector<float> out = ones(static_cast<std::size_t>(tile * width) * 16);
+          const Floats in = some(static_cast<std::size_t>(positions * 25) * 16), bias = some(16);
+          Floats out = some(static_cast<std::size_t>(tile * width) * 16);
           WinogradOutputArgs a{};
           a.in = in.data(), a.position_stride = 25 * 16, a.tile = tile;
           a.bias = bias.data(), a.slope = 1.0f;

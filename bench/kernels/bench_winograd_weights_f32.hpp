@@ -1,7 +1,6 @@
 // Benchmark of winograd_weights_f32.
 #pragma once
 #include <string>
-#include <vector>
 
 #include "kernels/bench.hpp"
 
@@ -14,8 +13,8 @@ inline void bench_winograd_weights_f32(const KernelTable& table) {
         name(table, "winograd_weights_f32", "F" + std::to_string(tile)).c_str(),
         [&table, tile](benchmark::State& s) {
           const int positions = (tile + 2) * (tile + 2);
-          const std::vector<float> weights = ones(9 * 16 * 16);
-          std::vector<float> out(static_cast<std::size_t>(positions * 17) * 16);
+          const Floats weights = some(9 * 16 * 16);
+          Floats out(static_cast<std::size_t>(positions * 17) * 16);
           for (auto _ : s) {
             table.winograd_weights_f32({weights.data(), 16, tile, out.data(), 17 * 16});
             benchmark::ClobberMemory();

@@ -70,8 +70,8 @@ inline void check_conv(const KernelTable& table, const ConvCase& c, std::uint32_
   table.conv_row_f32(a);
   // Rounding grows with the number of terms; 4e-7 per sqrt(term) leaves a factor of about 4.
   const double bound = 4e-7 * std::sqrt(static_cast<double>(inputs * c.taps * c.kernel) + 4);
-  INFO(table.isa, ": ", inputs, " -> ", c.out, " channels, width ", c.width, ", kernel ", c.kernel, ", taps ",
-       c.taps, ", stride ", c.stride);
+  INFO(std::string(table.isa), ": ", inputs, " -> ", c.out, " channels, width ", c.width, ", kernel ",
+       c.kernel, ", taps ", c.taps, ", stride ", c.stride);
   CHECK(difference(got, want) <= bound);
 }
 

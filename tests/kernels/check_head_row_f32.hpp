@@ -35,7 +35,8 @@ inline void check_head_row_f32(const KernelTable& table) {
           scalar::head_row_f32<double>(a);
           a.out = got.data();
           table.head_row_f32(a);
-          INFO(table.isa, ": ", blocks, " blocks -> ", outputs, ", width ", width, ", kernel ", kernel);
+          INFO(std::string(table.isa), ": ", blocks, " blocks -> ", outputs, ", width ", width, ", kernel ",
+               kernel);
           CHECK(difference(got, want) <= 4e-7 * std::sqrt(16.0 * blocks * taps * kernel + 4));
         }
 }

@@ -22,7 +22,7 @@ inline void check_image_row_u8(const KernelTable& table) {
       scalar::image_row_u8<double>(a);
       a.out = got.data();
       table.image_row_u8(a);
-      INFO(table.isa, ": ", channels, " channels, width ", width);
+      INFO(std::string(table.isa), ": ", channels, " channels, width ", width);
       CHECK(difference(got, want) <= 5e-7);
     }
 }

@@ -18,7 +18,7 @@ inline void check_load_row_f32(const KernelTable& table) {
       scalar::load_row_f32<double>(a);
       a.out = got.data();
       table.load_row_f32(a);
-      INFO(table.isa, ": width ", width, ", slope ", slope);
+      INFO(std::string(table.isa), ": width ", width, ", slope ", slope);
       CHECK(difference(got, want) <= 5e-7);
     }
 }

@@ -26,7 +26,8 @@ inline void check_probabilities_f32(const KernelTable& table) {
         scalar::probabilities_f32<double>(a);
         a.out = got.data();
         table.probabilities_f32(a);
-        INFO(table.isa, ": ", classes, " classes, width ", width, ", layer ", static_cast<int>(layer));
+        INFO(std::string(table.isa), ": ", classes, " classes, width ", width, ", layer ",
+             static_cast<int>(layer));
         CHECK(difference(got, want) <= 2e-6);
       }
 }

@@ -37,7 +37,7 @@ inline void check_upsample_row_f32(const KernelTable& table) {
       scalar::upsample_row_f32<double>(a);
       a.out = got.data();
       table.upsample_row_f32(a);
-      INFO(table.isa, ": ", rows, " rows of ", n);
+      INFO(std::string(table.isa), ": ", rows, " rows of ", n);
       CHECK(difference(got, want) <= 5e-7);
     }
 }

@@ -20,7 +20,7 @@ inline void check_winograd_input_f32(const KernelTable& table) {
         scalar::winograd_input_f32<double>(a);
         a.out = got.data();
         table.winograd_input_f32(a);
-        INFO(table.isa, ": ", tiles, " tiles of ", tile, ", gap ", gap);
+        INFO(std::string(table.isa), ": ", tiles, " tiles of ", tile, ", gap ", gap);
         CHECK(difference(got, want) <= 1e-6);
       }
 }

@@ -33,7 +33,7 @@ inline void check_winograd_output_f32(const KernelTable& table) {
           a.out = got.data();
           if (in_place) a.residual = got.data();
           table.winograd_output_f32(a);
-          INFO(table.isa, ": ", width, " x ", rows, ", tile ", tile);
+          INFO(std::string(table.isa), ": ", width, " x ", rows, ", tile ", tile);
           CHECK(difference(got, want) <= 5e-7);
         }
 }

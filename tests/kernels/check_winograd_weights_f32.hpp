@@ -19,7 +19,7 @@ inline void check_winograd_weights_f32(const KernelTable& table) {
       scalar::winograd_weights_f32<double>(a);
       a.out = got.data();
       table.winograd_weights_f32(a);
-      INFO(table.isa, ": ", channels, " channels, tile ", tile);
+      INFO(std::string(table.isa), ": ", channels, " channels, tile ", tile);
       CHECK(difference(got, want) <= 5e-7);
     }
 }
