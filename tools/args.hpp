@@ -67,6 +67,13 @@ struct EvaluateArgs : CommonArgs {
   std::string save_masks;  ///< directory for predicted masks; empty: not saved
 };
 
+struct BenchArgs : CommonArgs {
+  std::string model;
+  std::int64_t size = 512;  ///< side of the image, pixels
+  int runs = 7;
+  std::string json;  ///< file to write; empty: none
+};
+
 struct SynthArgs {
   std::string output;
   std::int64_t width = 4096, height = 4096;
@@ -82,6 +89,7 @@ int run_info(const InfoArgs&);
 int run_region(const RegionArgs&);
 int run_doctor(const DoctorArgs&);
 int run_evaluate(const EvaluateArgs&);
+int run_bench(const BenchArgs&);
 int run_synth(const SynthArgs&);
 
 }  // namespace microtome::tools

@@ -187,6 +187,25 @@ int run(int argc, char** argv) {
     code = run_evaluate(evaluate);
   });
 
+  BenchArgs bench;
+  auto* b = app.add_subcommand("bench", "time a model on this machine, layer by layer");
+  b->add_option("-m,--model", bench.model, "weights (safetensors)")->required();
+  b->add_option("--size", bench.size, "side of the image, pixels, a multiple of 16 (default 512)")
+      ->check(CLI::Range(16, 16384));
+  b->add_option("--runs", bench.runs, "inferences measured, after one that is not (default 7)")
+      ->check(CLI::Range(1, 10000));
+  b->add_option("--json", bench.json, "also write the figures to this file");
+  add_threads(b, bench);
+  b->footer(
+      "Example:\n  microtome bench -m weights/nuclei-b16.safetensors -j 1\n"
+      "GMAC/s are those of the definition: Winograd does the same work with fewer multiplications and may\n"
+      "exceed 100 % of the peak. CPU ms are summed over threads.");
+  b->callback([&] {
+    if (b->count("--json") > 0 && bench.json.empty())
+      throw microtome::UsageError("--json", "is empty: a name expected");
+    code = run_bench(bench);
+  });
+
   SynthArgs synth;
   auto* y = app.add_subcommand("synth", "write a synthetic H&E-like slide and its true mask");
   y->add_option("-o,--output", synth.output, "slide to write; the truth goes beside it as <stem>.truth.tif")

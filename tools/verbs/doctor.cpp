@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "args.hpp"
+#include "layer_report.hpp"
 #include "microtome/core/json_writer.hpp"
 #include "microtome/core/kernel_table.hpp"
 #include "microtome/core/os.hpp"
@@ -114,16 +115,7 @@ void print_json(const Diagnosis& d) {
     j.open_array("layers");
     for (const LayerReport& l : d.model->layers(m.patch_size, m.patch_size)) {
       j.open_object();
-      j.field("name", l.name);
-      j.field("kernel", l.kernel);
-      j.field("input", l.prologue);
-      j.field("in_channels", l.in_channels);
-      j.field("out_channels", l.out_channels);
-      j.field("kernel_size", l.kernel_size);
-      j.field("stride", l.stride);
-      j.field("height_px", l.size[0]);
-      j.field("width_px", l.size[1]);
-      j.field("macs", l.macs);
+      write_layer(j, l);
       j.close();
     }
     j.close();
@@ -155,16 +147,7 @@ void print_text(const Diagnosis& d) {
                 m.path.c_str(), mebibytes(d.model->weight_bytes()).c_str(), mebibytes(d.session).c_str(),
                 static_cast<long long>(m.patch_size),
                 mebibytes(d.session * static_cast<std::uint64_t>(d.threads)).c_str(), d.threads);
-    std::printf("  %-12s %-14s %-22s %9s  %6s  %11s  %8s\n", "layer", "kernel", "input", "channels", "kernel",
-                "output px", "GMAC");
-    for (const LayerReport& l : d.model->layers(m.patch_size, m.patch_size)) {
-      const std::string channels = std::to_string(l.in_channels) + "->" + std::to_string(l.out_channels);
-      const std::string size = std::to_string(l.size[1]) + "x" + std::to_string(l.size[0]);
-      const std::string kernel =
-          std::to_string(l.kernel_size) + (l.stride > 1 ? "/" + std::to_string(l.stride) : "");
-      std::printf("  %-12s %-14s %-22s %9s  %6s  %11s  %8.3f\n", l.name.c_str(), l.kernel.c_str(),
-                  l.prologue.c_str(), channels.c_str(), kernel.c_str(), size.c_str(), 1e-9 * l.macs);
-    }
+    print_layers(d.model->layers(m.patch_size, m.patch_size));
   }
   for (const std::string& p : d.problems) std::printf("problem: %s\n", p.c_str());
   if (d.problems.empty()) std::printf("no problems found\n");
