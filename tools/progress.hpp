@@ -32,8 +32,11 @@ class ProgressBar {
       start_ = now;
       shown_ = terminal_ ? 0.0 : now;
       first_ = p.done;
+      ended_ = false;
     }
     const bool last = p.done >= p.total;
+    if (last && ended_) return;  // a stage may report its end more than once
+    ended_ = last;
     if (terminal_) {
       if (!last && now - shown_ < 0.1) return;
       shown_ = now;
@@ -87,7 +90,7 @@ class ProgressBar {
   }
 
   std::string label_, stage_;
-  bool quiet_, terminal_, open_ = false;
+  bool quiet_, terminal_, open_ = false, ended_ = false;
   double start_ = 0.0, shown_ = 0.0;
   std::uint64_t first_ = 0;
 };
