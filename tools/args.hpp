@@ -80,7 +80,7 @@ struct SynthArgs {
   double tissue = 0.6;  ///< share of the slide covered by tissue, 0..1
   std::uint64_t seed = 1;
   double mpp = 0.25;
-  bool quiet = false;
+  bool overwrite = false, quiet = false;
 };
 
 // Each returns the exit code; failures are thrown as microtome::Error and reported by main().

@@ -217,6 +217,7 @@ int run(int argc, char** argv) {
   y->add_option("--seed", synth.seed, "same seed, same bytes");
   y->add_option("--mpp", synth.mpp, "um/px written into the slide; nuclei are drawn at this scale")
       ->check(CLI::Range(0.1, 2.0));
+  y->add_flag("--overwrite", synth.overwrite, "replace files that exist");
   y->add_flag("-q,--quiet", synth.quiet, "no progress");
   y->footer("Example:\n  microtome synth -o demo.tif --width 8192 --height 6144 --tissue 0.6 --seed 7");
   y->callback([&] { code = run_synth(synth); });

@@ -1,5 +1,6 @@
 // microtome synth: a synthetic slide and its true mask.
 #include <cstdio>
+#include <string>
 
 #include "args.hpp"
 #include "microtome/core/os.hpp"
@@ -11,6 +12,9 @@ namespace microtome::tools {
 
 int run_synth(const SynthArgs& args) {
   if (args.output.empty()) throw UsageError("--output", "is empty: the name of a slide expected");
+  for (const std::string& path : {args.output, truth_path(args.output)})
+    if (!args.overwrite && os::exists(path))
+      throw UsageError("--output", "'" + path + "' exists; --overwrite replaces it");
   SynthOptions o;
   o.width = args.width;
   o.height = args.height;
