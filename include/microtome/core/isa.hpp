@@ -39,6 +39,7 @@ constexpr bool same_text(const char* a, const char* b) {
 }  // namespace microtome::detail
 
 #ifdef MICROTOME_ISA_NAME
-static_assert(microtome::detail::same_text(MICROTOME_STR(MICROTOME_ISA_NAME), MICROTOME_STR(MICROTOME_ISA)),
-              "the instruction set named by the build does not match the -m flags of this translation unit");
+static_assert(microtome::detail::same_text(
+    MICROTOME_STR(MICROTOME_ISA_NAME), MICROTOME_STR(MICROTOME_ISA)),
+    "the instruction set named by the build does not match the -m flags of this translation unit");
 #endif
