@@ -132,8 +132,8 @@ void check_with(ConvAlgorithm algorithm, const Index<Rank>& out_size, std::vecto
   const RunContext ctx{&kernels(), &executor, &scratch, &shared};
   // In two bands: what a band leaves to the next must not show.
   const std::int64_t middle = out_size[0] / 2;
-  conv.run(ctx, list, output.view, residual ? &output.view : nullptr, {0, middle});
-  conv.run(ctx, list, output.view, residual ? &output.view : nullptr, {middle, out_size[0]});
+  conv.run(ctx, list, output.view, residual ? &output.view : nullptr, {0, middle, out_size[0]});
+  conv.run(ctx, list, output.view, residual ? &output.view : nullptr, {middle, out_size[0], out_size[0]});
 
   const auto input = [&](int c, const Index<Rank>& at) -> double {
     std::size_t i = 0;
@@ -243,11 +243,11 @@ TEST_CASE("a band reads nothing below what it needs") {
     for (std::int64_t end = 1; end <= 20; ++end) {
       Owned<2> input = random_tensor<2>(20, size, 7), clean(20, size), got(20, size);
       const TensorSource<2> source(input.view, nullptr);
-      conv.run(ctx, {&source}, clean.view, nullptr, {0, end});
+      conv.run(ctx, {&source}, clean.view, nullptr, {0, end, size[0]});
       for (int block = 0; block < 2; ++block)
         std::fill(input.view.pixel(block, {end + 1, 0}), input.view.pixel(block, {size[0] - 1, size[1]}),
                   NAN);
-      conv.run(ctx, {&source}, got.view, nullptr, {0, end});
+      conv.run(ctx, {&source}, got.view, nullptr, {0, end, size[0]});
       CAPTURE(end);
       CHECK(std::equal(got.view.data, got.view.data + got.memory.size() / sizeof(float), clean.view.data));
     }

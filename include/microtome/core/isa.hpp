@@ -30,6 +30,8 @@
 // of the speed. Header-only users choose their own -O level, so every register loop says it explicitly.
 #define MICROTOME_UNROLL _Pragma("GCC unroll 32")
 #define MICROTOME_NO_UNROLL _Pragma("GCC unroll 1")
+// Makes the compiler forget what it knows about a pointer's value.
+#define MICROTOME_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
 namespace microtome::detail {
 constexpr bool same_text(const char* a, const char* b) {

@@ -34,13 +34,28 @@ inline Vec multiply_add(Vec a, Vec b, Vec c) {
 #endif
 }
 
-/// Sum of all lanes, in pairs. (xsimd has it under a name that depends on its version.)
+/// Sum of all lanes: halves are added until one is left. (xsimd has it under a name that depends on its
+/// version. Through memory it would wait for a store to be forwarded at every step.)
 inline float sum(Vec v) {
+#if defined(__SSE2__)
+#if defined(__AVX512F__)
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v),
+                                    _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+#elif defined(__AVX__)
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+#else
+  const __m128 four = v;
+#endif
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
   alignas(64) float lanes[kLanes];
   store(lanes, v);
   for (int n = kLanes / 2; n > 0; n /= 2)
     for (int i = 0; i < n; ++i) lanes[i] += lanes[i + n];
   return lanes[0];
+#endif
 }
 
 /// LeakyReLU for slopes in [0, 1]; slope 1 is the identity.

@@ -97,7 +97,7 @@ class Conv {
     return static_cast<double>(volume<Rank>(size)) * shape_.out * shape_.inputs() * columns();
   }
 
-  /// Bytes of scratch one worker needs to produce an output of `size`; `rows_too` for run_to().
+  /// Bytes of scratch one worker needs for an output of `size`, or for bands of it; `rows_too` for run_to().
   std::size_t scratch_bytes(const Index<Rank>& size, int workers, bool rows_too = false) const {
     if constexpr (Rank == 2)
       if (is_winograd()) return winograd().scratch_bytes(size, workers);
@@ -121,7 +121,7 @@ class Conv {
   }
   void run(const RunContext& ctx, const Sources<T, Rank>& sources, const Tensor<T, Rank>& out,
            const Tensor<T, Rank>* residual = nullptr) const {
-    run(ctx, sources, out, residual, {0, out.size[0]});
+    run(ctx, sources, out, residual, {0, out.size[0], out.size[0]});
   }
 
   /// As run(), but the rows of a tile go to scratch memory [block][row][tile width][16] and are handed to

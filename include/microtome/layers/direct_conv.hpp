@@ -82,10 +82,9 @@ struct DirectConv {
   }
 
   // The tile with the least work repeated at its borders whose strip stays in L2 beside the weights that
-  // stream through, and that leaves no worker idle, for a band of the image. A pure function of shape and
-  // worker count; results do not depend on it.
-  Strip plan(Index<Rank> size, int workers) const {
-    size[0] = std::min(size[0], kBandRows);
+  // stream through, and that leaves no worker idle. A pure function of shape and worker count; results do not
+  // depend on it.
+  Strip plan(const Index<Rank>& size, int workers) const {
     constexpr std::size_t kStripBytes = 256 * 1024;
     static constexpr std::int64_t kWidths[] = {1 << 30, 192, 96,
                                                48,      24,  12};  // multiples of the register tile
@@ -123,7 +122,9 @@ struct DirectConv {
                  Done&& done) const {
     Index<Rank> part = size;
     part[0] = rows.end - rows.begin;
-    const Strip strip = plan(size, ctx.executor->workers());
+    Index<Rank> band = size;
+    band[0] = rows.band;
+    const Strip strip = plan(band, ctx.executor->workers());
     Index<Rank> tiles{};
     int tasks = 1;
     for (int d = 0; d < Rank; ++d) {

@@ -25,11 +25,8 @@ struct RunContext {
 /// a whole.
 struct Rows {
   std::int64_t begin, end;
+  std::int64_t band;  ///< rows of a usual call; tiles and scratch memory are planned for it, any number works
 };
-
-/// Height of a band, and the most rows that layers plan their scratch memory for. A multiple of both Winograd
-/// tile sizes; large enough that a band at full resolution is work for many threads.
-inline constexpr std::int64_t kBandRows = 96;
 
 template <class T, int Rank>
 using Sources = std::vector<const RowSource<T, Rank>*>;

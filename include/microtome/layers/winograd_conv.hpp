@@ -2,8 +2,9 @@
 // through padded strips, bias, LeakyReLU and residual are part of the output transform.
 //
 //   strip of one channel block -> V[position][block][tile][16]        winograd_input_f32
-//   per block of 16 outputs and position: M[position][tile][16]       conv_row_f32 as a matrix product
+//   per position: M[position][out block][tile][16] = V U              conv_row_f32 as a matrix product
 //   M -> rows of the output                                           winograd_output_f32
+// Positions are the outer loop of the product: V of one position stays in L1 while all outputs are computed.
 // Kernels and mathematics: kernels/winograd.hpp.
 #pragma once
 #include <algorithm>
@@ -27,13 +28,14 @@ struct WinogradConv {
 
   int positions() const { return (tile + 2) * (tile + 2); }
 
-  /// Bytes of scratch per worker, and of memory that all workers share.
+  /// Bytes of scratch per worker, and of memory that all workers share, for bands of `size`.
   std::size_t scratch_bytes(const Index<2>& size, int workers) const {
-    return transformed ? local_plan(size, workers).scratch() * sizeof(float)
-                       : shared_plan(size).scratch() * sizeof(float);
+    if (!transformed) return shared_plan(size, workers).scratch() * sizeof(float);
+    const Block block = local_plan(size, workers);
+    return (block.strip() + slots(block)) * sizeof(float);
   }
   std::size_t shared_bytes(const Index<2>& size) const {
-    return transformed ? 0 : shared_plan(size).shared() * sizeof(float);
+    return transformed ? 0 : shared_plan(size, 1).shared() * sizeof(float);
   }
 
   void run(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
@@ -45,7 +47,7 @@ struct WinogradConv {
   }
 
  private:
-  // A block of rows x columns tiles: its strip (one channel block), V and M. All sizes in floats.
+  // A block of rows x columns tiles: its strip (one channel block) and V. All sizes in floats.
   struct Block {
     const WinogradConv* conv;
     std::int64_t rows, columns;  // tiles
@@ -57,24 +59,29 @@ struct WinogradConv {
     }
     // Odd numbers of lines between blocks and positions: at a power-of-two distance all of them would fall
     // into the same few L1 sets.
-    std::ptrdiff_t v_block() const { return (tiles() | 1) * kChannelBlock; }
-    std::ptrdiff_t v_position() const { return ((conv->blocks * (tiles() | 1)) | 1) * kChannelBlock; }
-    std::ptrdiff_t m_position() const { return (tiles() | 1) * kChannelBlock; }
-    std::size_t v() const { return static_cast<std::size_t>(conv->positions() * v_position()); }
-    std::size_t m() const { return static_cast<std::size_t>(conv->positions() * m_position()); }
-    std::size_t scratch() const { return strip() + v() + m(); }
+    std::ptrdiff_t channel_block() const { return (tiles() | 1) * kChannelBlock; }
+    std::ptrdiff_t position(int channel_blocks) const {
+      return ((channel_blocks * (tiles() | 1)) | 1) * kChannelBlock;
+    }
+    std::size_t v() const { return static_cast<std::size_t>(conv->positions() * position(conv->blocks)); }
   };
 
   std::int64_t tiles_along(std::int64_t pixels) const { return (pixels + tile - 1) / tile; }
 
-  // ---- layers that keep their transformed weights: each task has a block of tiles with V and M of its own
+  // ---- layers that keep their transformed weights: each task has a block of tiles of its own
+
+  // V and M share memory: M of a position takes the place of V of the position before it, which has been
+  // multiplied. So each position has room for the larger of both, and there is one more of them.
+  std::ptrdiff_t slot(const Block& b) const {
+    return b.position(std::max(blocks, channel_blocks(out_channels)));
+  }
+  std::size_t slots(const Block& b) const { return static_cast<std::size_t>((positions() + 1) * slot(b)); }
 
   // The block whose V and M stay in L2 and that wastes least on borders, half-filled register tiles of the
-  // matrix product and idle workers, for a band of the image. A pure function of shape and worker count;
-  // results do not depend on it.
+  // matrix product and idle workers. A pure function of shape and worker count; results do not depend on it.
   Block local_plan(const Index<2>& size, int workers) const {
-    constexpr double kCache = 448 * 1024;
-    const std::int64_t high = tiles_along(std::min(size[0], kBandRows)), wide = tiles_along(size[1]);
+    constexpr double kCache = 512 * 1024;
+    const std::int64_t high = tiles_along(size[0]), wide = tiles_along(size[1]);
     Block best{this, 1, 1};
     double best_cost = 0;
     for (std::int64_t rows = 1; rows <= std::min<std::int64_t>(high, 8); ++rows)
@@ -86,7 +93,7 @@ struct WinogradConv {
         const double turns = static_cast<double>((static_cast<std::int64_t>(tasks) + workers - 1) / workers);
         const double strip = static_cast<double>(b.strip()) / (tiles * tile * tile * kChannelBlock);
         const double registers = static_cast<double>((b.tiles() + 5) / 6 * 6) / tiles;
-        const double excess = static_cast<double>((b.v() + b.m()) * sizeof(float)) / kCache;
+        const double excess = static_cast<double>(slots(b) * sizeof(float)) / kCache;
         double cost = turns * workers * tiles * (registers + 0.15 * strip + 2.0 / tiles);
         if (excess > 1) cost *= excess;
         if (best_cost == 0 || cost < best_cost) best = b, best_cost = cost;
@@ -96,28 +103,28 @@ struct WinogradConv {
 
   void run_local(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
                  const Tensor<float, 2>* residual, const Rows& range) const {
-    const Block block = local_plan(out.size, ctx.executor->workers());
+    const Block block = local_plan({range.band, out.size[1]}, ctx.executor->workers());
+    const std::ptrdiff_t position = slot(block);
     const std::int64_t high = tiles_along(range.end - range.begin), wide = tiles_along(out.size[1]);
     const std::int64_t across = (wide + block.columns - 1) / block.columns;
     const std::int64_t tasks = (high + block.rows - 1) / block.rows * across;
     parallel_for(*ctx.executor, static_cast<int>(tasks), [&](int task, int worker) {
       float* strip = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
-      float *v = strip + block.strip(), *m = v + block.v();
+      float *m = strip + block.strip(), *v = m + position;
       const Index<2> first = {task / across * block.rows, task % across * block.columns};
       const std::int64_t rows = std::min(block.rows, high - first[0]),
                          columns = std::min(block.columns, wide - first[1]);
       for_each_block(sources, [&](const RowSource<float, 2>& source, int source_block, int b) {
         input(*ctx.kernels, range, source, source_block, {range.begin + first[0] * tile, first[1] * tile},
-              rows, columns, block.strip_row(), strip, v + b * block.v_block(), block.v_position());
+              rows, columns, block.strip_row(), strip, v + b * block.channel_block(), position);
       });
-      for (int o = 0; o < channel_blocks(out_channels); ++o) {
-        multiply(*ctx.kernels, v, block.v_block(), block.v_position(), rows * columns,
-                 weights + static_cast<std::ptrdiff_t>(o) * positions() * in_channels * kChannelBlock,
-                 in_channels * kChannelBlock, m, block.m_position());
+      const int outputs = channel_blocks(out_channels);
+      multiply(*ctx.kernels, v, block.channel_block(), position, rows * columns, weights,
+               in_channels * kChannelBlock, outputs, m, block.channel_block(), position);
+      for (int o = 0; o < outputs; ++o)
         for (std::int64_t r = 0; r < rows; ++r)
-          output(*ctx.kernels, m + r * columns * kChannelBlock, block.m_position(), o,
+          output(*ctx.kernels, m + o * block.channel_block() + r * columns * kChannelBlock, position, o,
                  {range.begin + (first[0] + r) * tile, first[1] * tile}, columns, out, residual, range);
-      }
     });
   }
 
@@ -128,26 +135,30 @@ struct WinogradConv {
     Block all;             // the tile rows of one chunk; V of all of them is shared memory
     Block input;           // what one input task transforms: rows of one channel block
     std::int64_t product;  // tiles multiplied at a time: M stays in L2
+    int group;             // blocks of outputs per task
     std::size_t weights;   // U of one block of outputs
 
     std::size_t shared() const { return all.v(); }
-    std::ptrdiff_t m_position() const { return (product | 1) * kChannelBlock; }
+    std::ptrdiff_t m_block() const { return (product | 1) * kChannelBlock; }
+    std::ptrdiff_t m_position() const { return ((group * (product | 1)) | 1) * kChannelBlock; }
     std::size_t scratch() const {
-      return std::max(input.strip(),
-                      weights + static_cast<std::size_t>(all.conv->positions() * m_position()));
+      return std::max(input.strip(), static_cast<std::size_t>(group) * weights +
+                                         static_cast<std::size_t>(all.conv->positions() * m_position()));
     }
   };
 
-  SharedPlan shared_plan(const Index<2>& size) const {
+  SharedPlan shared_plan(const Index<2>& size, int workers) const {
     constexpr std::size_t kSharedBytes = std::size_t{10} << 20;
-    const std::int64_t high = tiles_along(std::min(size[0], kBandRows)), wide = tiles_along(size[1]);
+    const std::int64_t high = tiles_along(size[0]), wide = tiles_along(size[1]);
     Block all{this, high, wide};
     for (std::int64_t chunks = 2; all.rows > 1 && all.v() * sizeof(float) > kSharedBytes; ++chunks)
       all.rows = (high + chunks - 1) / chunks;
-    SharedPlan p{all, all, 0, 0};
+    SharedPlan p{all, all, 0, 1, 0};
     p.input.rows = std::min<std::int64_t>(4, all.rows);
-    // Whole tile rows, about 64 tiles.
-    p.product = wide * std::clamp<std::int64_t>(64 / wide, 1, all.rows);
+    // Whole tile rows, about 32 tiles.
+    p.product = wide * std::clamp<std::int64_t>(32 / wide, 1, all.rows);
+    // V is read once per group; two groups per worker at least, so that none waits long at the end.
+    p.group = channel_blocks(out_channels) >= 4 * workers ? 2 : 1;
     p.weights = static_cast<std::size_t>(positions() * weight_position());
     return p;
   }
@@ -156,13 +167,14 @@ struct WinogradConv {
 
   void run_shared(const RunContext& ctx, const Sources<float, 2>& sources, const Tensor<float, 2>& out,
                   const Tensor<float, 2>* residual, const Rows& range) const {
-    const SharedPlan plan = shared_plan(out.size);
+    const SharedPlan plan = shared_plan({range.band, out.size[1]}, ctx.executor->workers());
+    const std::ptrdiff_t v_block = plan.all.channel_block(), v_position = plan.all.position(blocks);
     const std::int64_t high = tiles_along(range.end - range.begin), wide = tiles_along(out.size[1]);
     float* v = ctx.shared->as<float>();
     for (std::int64_t top = 0; top < high; top += plan.all.rows) {
       const std::int64_t rows = std::min(plan.all.rows, high - top);
-      const std::int64_t groups = (rows + plan.input.rows - 1) / plan.input.rows;
-      parallel_for(*ctx.executor, static_cast<int>(groups) * blocks, [&](int task, int worker) {
+      const std::int64_t parts = (rows + plan.input.rows - 1) / plan.input.rows;
+      parallel_for(*ctx.executor, static_cast<int>(parts) * blocks, [&](int task, int worker) {
         float* strip = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
         const std::int64_t r = task / blocks * plan.input.rows;
         int source_block = task % blocks;
@@ -171,19 +183,24 @@ struct WinogradConv {
           source_block -= channel_blocks(sources[s++]->channels());
         input(*ctx.kernels, range, *sources[s], source_block, {range.begin + (top + r) * tile, 0},
               std::min(plan.input.rows, rows - r), wide, plan.input.strip_row(), strip,
-              v + task % blocks * plan.all.v_block() + r * wide * kChannelBlock, plan.all.v_position());
+              v + task % blocks * v_block + r * wide * kChannelBlock, v_position);
       });
-      parallel_for(*ctx.executor, channel_blocks(out_channels), [&](int o, int worker) {
+      const int groups = (channel_blocks(out_channels) + plan.group - 1) / plan.group;
+      parallel_for(*ctx.executor, groups, [&](int group, int worker) {
+        const int first = group * plan.group,
+                  outputs = std::min(plan.group, channel_blocks(out_channels) - first);
         float* u = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
-        float* m = u + plan.weights;
-        transform_weights(*ctx.kernels, o, u);
+        float* m = u + static_cast<std::size_t>(plan.group) * plan.weights;
+        for (int o = 0; o < outputs; ++o)
+          transform_weights(*ctx.kernels, first + o, u + static_cast<std::size_t>(o) * plan.weights);
         for (std::int64_t r = 0; r < rows; r += plan.product / wide) {
           const std::int64_t n = std::min(plan.product / wide, rows - r);
-          multiply(*ctx.kernels, v + r * wide * kChannelBlock, plan.all.v_block(), plan.all.v_position(),
-                   n * wide, u, weight_position(), m, plan.m_position());
-          for (std::int64_t i = 0; i < n; ++i)
-            output(*ctx.kernels, m + i * wide * kChannelBlock, plan.m_position(), o,
-                   {range.begin + (top + r + i) * tile, 0}, wide, out, residual, range);
+          multiply(*ctx.kernels, v + r * wide * kChannelBlock, v_block, v_position, n * wide, u,
+                   weight_position(), outputs, m, plan.m_block(), plan.m_position());
+          for (int o = 0; o < outputs; ++o)
+            for (std::int64_t i = 0; i < n; ++i)
+              output(*ctx.kernels, m + o * plan.m_block() + i * wide * kChannelBlock, plan.m_position(),
+                     first + o, {range.begin + (top + r + i) * tile, 0}, wide, out, residual, range);
         }
       });
     }
@@ -222,10 +239,10 @@ struct WinogradConv {
                             v + r * columns * kChannelBlock, v_position});
   }
 
-  // M[p] = V[p] U[p] for one block of outputs: a 1x1 convolution of `tiles` pixels per position.
+  // M[p][o] = V[p] U[o][p]: a 1x1 convolution of `tiles` pixels per position and block of outputs.
   void multiply(const KernelTable& k, const float* v, std::ptrdiff_t v_block, std::ptrdiff_t v_position,
-                std::int64_t tiles, const float* u, std::ptrdiff_t u_position, float* m,
-                std::ptrdiff_t m_position) const {
+                std::int64_t tiles, const float* u, std::ptrdiff_t u_position, int outputs, float* m,
+                std::ptrdiff_t m_block, std::ptrdiff_t m_position) const {
     alignas(64) static constexpr float kZero[kChannelBlock] = {};
     static constexpr std::ptrdiff_t kTap[1] = {0};
     ConvRowArgs a{};
@@ -240,9 +257,11 @@ struct WinogradConv {
     a.width = static_cast<int>(tiles);
     for (int p = 0; p < positions(); ++p) {
       a.in = v + p * v_position;
-      a.weights = u + p * u_position;
-      a.out = m + p * m_position;
-      k.conv_row_f32(a);
+      for (int o = 0; o < outputs; ++o) {
+        a.weights = u + (o * positions() + p) * u_position;
+        a.out = m + p * m_position + o * m_block;
+        k.conv_row_f32(a);
+      }
     }
   }
 

@@ -2,6 +2,7 @@
 // run. Source: GaNDLF.models.unet (ResUNet = unet with residualConnections), both historical down-sampling
 // blocks.
 #pragma once
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,11 @@ struct NetConv {
   bool enlarges = false;            ///< its first source is enlarged x2 and then activated
   bool adds = false;                ///< its result is added to the tensor it is written to: a residual
 };
+
+/// Rows of a band of the depth-first level 0: a multiple of both Winograd tile sizes and of 2. Few enough
+/// that what one layer writes is still in cache when the next one reads it, enough that the two or three rows
+/// by which each layer runs ahead stay a small part.
+inline constexpr std::int64_t kBandRows = 24;
 
 /// The algorithm for a layer. Below 16 input channels Winograd's transforms cost more than they save; weights
 /// that are transformed late grow by 4 with F(4x4), by 7 with F(6x6).
@@ -152,11 +158,11 @@ class ResUnet {
     constexpr int last = kDecoder + 4 * 3 + 4;  // de_0 and out
     // Same order as run(): ins x1, u; per level d, t; per decoder up, t, v.
     window(0, size[0], 0, last);
-    window(1, kBandRows + 2, 0, 2);
+    window(1, kBandRows + 2, 0, 3);
     for (int k = 0; k < 4; ++k) {
       const int ds = 3 + 3 * k;
-      tensor(ds, k == 3 ? kDecoder
-                        : kDecoder + 4 * (2 - k) + 1);  // x5 is read by us_3; x_{k+2} by de_{k+1}.conv0
+      // x5 is read by us_3; x_{k+2} by de_{k+1}.conv0
+      window(ds, at_level(size, k + 1)[0], k == 0 ? 0 : ds, k == 3 ? kDecoder : kDecoder + 4 * (2 - k) + 1);
       tensor(ds + 1, ds + 2);
     }
     for (int k = 3; k >= 1; --k) {
@@ -173,7 +179,9 @@ class ResUnet {
     for (const int id : ids) p.offsets.push_back(arena.offset(id));
     p.arena_bytes = arena.total();
     for (const NetConv<Rank>& c : convs_) {
-      const Index<Rank> out = at_level(size, c.level);
+      const std::size_t i = static_cast<std::size_t>(&c - convs_.data());
+      Index<Rank> out = at_level(size, c.level);
+      out[0] = std::min(out[0], band_of(i));
       p.scratch_bytes = std::max(p.scratch_bytes, c.conv.scratch_bytes(out, workers, &c == &convs_.back()));
       p.shared_bytes = std::max(p.shared_bytes, c.conv.shared_bytes(out));
     }
@@ -194,28 +202,31 @@ class ResUnet {
       layer(ctx, step, in, nullptr, to, rows);
     };
     const auto conv = [&](std::size_t step, const T& in, const T& to) {
-      conv_rows(step, in, to, {0, to.size[0]});
+      conv_rows(step, in, to, {0, to.size[0], to.size[0]});
     };
     const std::int64_t height = p.size[0];
     // A row of a 3x3 convolution needs one row more above and below: of a chain, each layer runs one row
     // ahead of the next. done = rows finished of the chain's first layer, its second ...
     const auto ahead = [&](std::int64_t end, std::int64_t n) { return std::min(height, end + n); };
+    const std::int64_t band = std::min(height, kBandRows);
 
     T skips[4];
-    T x = take(), u = take();
+    T x = take(), u = take(), down = take();
     for (std::int64_t y = 0, done[2] = {0, 0}; y < height; y += kBandRows) {
       const std::int64_t end = ahead(y, kBandRows), ends[2] = {ahead(end, 2), ahead(end, 1)};
       u.roll(std::max<std::int64_t>(0, y - 1));
-      first(ctx, image, x, {done[0], ends[0]});
-      conv_rows(1, x, u, {done[1], ends[1]});
-      conv_rows(2, u, x, {y, end});
+      first(ctx, image, x, {done[0], ends[0], band});
+      conv_rows(1, x, u, {done[1], ends[1], band});
+      conv_rows(2, u, x, {y, end, band});
+      conv_rows(3, x, down, {y / 2, end / 2, band / 2});
       done[0] = ends[0], done[1] = ends[1];
     }
     std::size_t step = 3;
     for (T& skip : skips) {
       skip = x;
-      const T d = take(), t = take();
-      conv(step++, x, d);
+      const T d = step == 3 ? down : take(), t = take();
+      if (step != 3) conv(step, x, d);
+      ++step;
       conv(step++, d, t);
       conv(step++, t, d);
       x = d;
@@ -223,7 +234,7 @@ class ResUnet {
     for (int k = 3; k >= 1; --k) {
       const T up = take(), t = take(), v = take();
       conv(step++, x, up);
-      layer(ctx, step++, up, &skips[k], t, {0, t.size[0]});
+      layer(ctx, step++, up, &skips[k], t, {0, t.size[0], t.size[0]});
       conv(step++, t, v);
       conv(step++, v, t);
       x = t;
@@ -235,15 +246,22 @@ class ResUnet {
       const std::int64_t end = ahead(y, kBandRows), ends[3] = {ahead(end, 3), ahead(end, 2), ahead(end, 1)};
       t.roll(std::max<std::int64_t>(0, y - 1));
       v.roll(y);
-      layer(ctx, step, up, &skips[0], t, {done[0], ends[0]});
-      conv_rows(step + 1, t, v, {done[1], ends[1]});
-      conv_rows(step + 2, v, t, {done[2], ends[2]});
-      head(ctx, p.size, t, final_layer, sigmoid_multiplier, {y, end}, out);
+      layer(ctx, step, up, &skips[0], t, {done[0], ends[0], band});
+      conv_rows(step + 1, t, v, {done[1], ends[1], band});
+      conv_rows(step + 2, v, t, {done[2], ends[2], band});
+      head(ctx, p.size, t, final_layer, sigmoid_multiplier, {y, end, band}, out);
       for (int i = 0; i < 3; ++i) done[i] = ends[i];
     }
   }
 
  private:
+  // Rows of output that the convolution at `step` computes per call.
+  static std::int64_t band_of(std::size_t step) {
+    constexpr std::size_t de_0 = kDecoder + 4 * 3 + 1;
+    if (step == 3) return kBandRows / 2;
+    return step < 3 || step >= de_0 ? kBandRows : std::numeric_limits<std::int64_t>::max();
+  }
+
   static constexpr int kDecoder = 15;  // index of us_3.conv0: 3 of ins, 4 x (ds, en, en)
 
   static int channels_of(const std::string& norm, int f) {  // of ins.in_0 and de_k.in_1

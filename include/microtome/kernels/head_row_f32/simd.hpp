@@ -29,6 +29,9 @@ inline void head_tile(const HeadRowArgs& a, int x, int o) {
         Vec weight[NO];
         MICROTOME_UNROLL
         for (int n = 0; n < NO; ++n) weight[n] = load(w + n * columns);
+        // GCC would notice that the next tap column reads the same pixels, one further, and keep them in
+        // registers it does not have.
+        MICROTOME_OPAQUE(pixel);
         MICROTOME_UNROLL
         for (int i = 0; i < PX; ++i) {
           const Vec value = load(pixel + i * kBlock + l);
