@@ -159,13 +159,15 @@ class Conv {
   }
 
   // [out block][in block][tap row][kx][channels of the block][16]: what conv_row_f32 and winograd_weights_f32
-  // read in order; or, transformed, [out block][position][channel][16].
+  // read in order; or, transformed, [position][out block][channel][16]: the order of the matrix product.
   void pack(const WeightRows& weights, const Affine& after) {
     const int n = columns(), inputs = shape_.inputs(), row = inputs * n;
     const int positions = (tile() + 2) * (tile() + 2);
     const bool transform = keeps_transformed_weights();
     block_weights_ = static_cast<std::size_t>(inputs * (transform ? positions : n)) * kChannelBlock;
     weights_.assign(block_weights_ * static_cast<std::size_t>(channel_blocks(shape_.out)), 0.0f);
+    const std::size_t u_block = static_cast<std::size_t>(inputs) * kChannelBlock;
+    const std::ptrdiff_t u_position = channel_blocks(shape_.out) * static_cast<std::ptrdiff_t>(u_block);
     std::vector<float> rows(static_cast<std::size_t>(row) * kChannelBlock);  // 16 outputs as in the file
     std::vector<float> packed(transform ? static_cast<std::size_t>(row) * kChannelBlock : 0);
     for (int first = 0; first < shape_.out; first += kChannelBlock) {
@@ -177,7 +179,8 @@ class Conv {
         const float scale = scale_of(after, first + o);
         for (int i = 0; i < row; ++i) r[i] *= scale;
       }
-      float* block = weights_.data() + static_cast<std::size_t>(first / kChannelBlock) * block_weights_;
+      const std::size_t out_block = static_cast<std::size_t>(first / kChannelBlock);
+      float* block = weights_.data() + out_block * (transform ? u_block : block_weights_);
       float* to = transform ? packed.data() : block;
       const float* from = rows.data();
       for (const int channels : block_channels_) {
@@ -187,7 +190,7 @@ class Conv {
             for (int t = 0; t < n; ++t)
               to[(t * channels + c) * kChannelBlock + o] = from[o * row + c * n + t];
         if (transform) {
-          kernels().winograd_weights_f32({to, channels, tile(), block, inputs * kChannelBlock});
+          kernels().winograd_weights_f32({to, channels, tile(), block, u_position});
           block += channels * kChannelBlock;
         }
         to += n * channels * kChannelBlock;

@@ -20,7 +20,7 @@ struct WinogradConv {
   int tile = 4;                         ///< output pixels per side of a tile: 4 or 6
   const int* block_channels = nullptr;  ///< [blocks]: channels in use per input block
   int blocks = 0, in_channels = 0, out_channels = 0;
-  bool transformed = false;  ///< weights are U[out block][position][in channel][16], otherwise
+  bool transformed = false;  ///< weights are U[position][out block][in channel][16], otherwise
                              ///< [out block][in block][3][3][channels][16] and transformed on the fly
   const float* weights = nullptr;
   const float* bias = nullptr;  ///< [out blocks * 16]
@@ -119,8 +119,9 @@ struct WinogradConv {
               rows, columns, block.strip_row(), strip, v + b * block.channel_block(), position);
       });
       const int outputs = channel_blocks(out_channels);
-      multiply(*ctx.kernels, v, block.channel_block(), position, rows * columns, weights,
-               in_channels * kChannelBlock, outputs, m, block.channel_block(), position);
+      const std::ptrdiff_t u_block = in_channels * kChannelBlock;
+      multiply(*ctx.kernels, v, block.channel_block(), position, rows * columns, weights, outputs * u_block,
+               u_block, outputs, m, block.channel_block(), position);
       for (int o = 0; o < outputs; ++o)
         for (std::int64_t r = 0; r < rows; ++r)
           output(*ctx.kernels, m + o * block.channel_block() + r * columns * kChannelBlock, position, o,
@@ -196,7 +197,8 @@ struct WinogradConv {
         for (std::int64_t r = 0; r < rows; r += plan.product / wide) {
           const std::int64_t n = std::min(plan.product / wide, rows - r);
           multiply(*ctx.kernels, v + r * wide * kChannelBlock, v_block, v_position, n * wide, u,
-                   weight_position(), outputs, m, plan.m_block(), plan.m_position());
+                   weight_position(), static_cast<std::ptrdiff_t>(plan.weights), outputs, m, plan.m_block(),
+                   plan.m_position());
           for (int o = 0; o < outputs; ++o)
             for (std::int64_t i = 0; i < n; ++i)
               output(*ctx.kernels, m + o * plan.m_block() + i * wide * kChannelBlock, plan.m_position(),
@@ -239,10 +241,10 @@ struct WinogradConv {
                             v + r * columns * kChannelBlock, v_position});
   }
 
-  // M[p][o] = V[p] U[o][p]: a 1x1 convolution of `tiles` pixels per position and block of outputs.
+  // M[p][o] = V[p] U[p][o]: a 1x1 convolution of `tiles` pixels per position and block of outputs.
   void multiply(const KernelTable& k, const float* v, std::ptrdiff_t v_block, std::ptrdiff_t v_position,
-                std::int64_t tiles, const float* u, std::ptrdiff_t u_position, int outputs, float* m,
-                std::ptrdiff_t m_block, std::ptrdiff_t m_position) const {
+                std::int64_t tiles, const float* u, std::ptrdiff_t u_position, std::ptrdiff_t u_block,
+                int outputs, float* m, std::ptrdiff_t m_block, std::ptrdiff_t m_position) const {
     alignas(64) static constexpr float kZero[kChannelBlock] = {};
     static constexpr std::ptrdiff_t kTap[1] = {0};
     ConvRowArgs a{};
@@ -258,7 +260,7 @@ struct WinogradConv {
     for (int p = 0; p < positions(); ++p) {
       a.in = v + p * v_position;
       for (int o = 0; o < outputs; ++o) {
-        a.weights = u + (o * positions() + p) * u_position;
+        a.weights = u + p * u_position + o * u_block;
         a.out = m + p * m_position + o * m_block;
         k.conv_row_f32(a);
       }
