@@ -15,21 +15,22 @@ inline void winograd_input_tiles(const float* in, std::ptrdiff_t row_stride, int
                                  std::ptrdiff_t position_stride) {
   constexpr int N = M + 2, kTiles = 4;
   alignas(64) float strip[(kTiles * M + 2) * N * kLanes];
+  float* column = strip;
   MICROTOME_NO_UNROLL
-  for (int x = 0; x < tiles * M + 2; ++x) {
+  for (int x = 0; x < tiles * M + 2; ++x, in += kBlock, column += N * kLanes) {
     Vec d[N];
     MICROTOME_UNROLL
-    for (int i = 0; i < N; ++i) d[i] = load(in + i * row_stride + x * kBlock);
+    for (int i = 0; i < N; ++i) d[i] = load(in + i * row_stride);
     Winograd<M>::input(d);
     MICROTOME_UNROLL
-    for (int i = 0; i < N; ++i) store(strip + (x * N + i) * kLanes, d[i]);
+    for (int i = 0; i < N; ++i) store(column + i * kLanes, d[i]);
   }
   MICROTOME_NO_UNROLL
   for (int t = 0; t < tiles; ++t) {
+    const float* from = strip + t * M * N * kLanes;
     float* to = out + t * kBlock;
     MICROTOME_NO_UNROLL
-    for (int i = 0; i < N; ++i, to += N * position_stride) {
-      const float* from = strip + (t * M * N + i) * kLanes;
+    for (int i = 0; i < N; ++i, from += kLanes, to += N * position_stride) {
       Vec d[N];
       MICROTOME_UNROLL
       for (int j = 0; j < N; ++j) d[j] = load(from + j * N * kLanes);
