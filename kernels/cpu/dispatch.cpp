@@ -6,8 +6,13 @@
 #include "microtome/core/error.hpp"
 #include "microtome/core/kernel_table.hpp"
 
+// In order of preference, best last. A new instruction set is one line here and one in cmake/isa.cmake.
+#define MICROTOME_TABLES(row) row(baseline) row(avx2) row(avx512bw)
+
 extern "C" {
-extern const microtome::KernelTable microtome_kernels_baseline, microtome_kernels_avx2;
+#define MICROTOME_DECLARE(isa) extern const microtome::KernelTable microtome_kernels_##isa;
+MICROTOME_TABLES(MICROTOME_DECLARE)
+#undef MICROTOME_DECLARE
 }
 
 namespace microtome {
@@ -18,10 +23,10 @@ struct Entry {
   const KernelTable* table;
 };
 
-// In order of preference, best last. A new instruction set is one line here and one in cmake/isa.cmake.
 constexpr Entry kEntries[] = {
-    {Isa::baseline, &microtome_kernels_baseline},
-    {Isa::avx2, &microtome_kernels_avx2},
+#define MICROTOME_ENTRY(isa) {Isa::isa, &microtome_kernels_##isa},
+    MICROTOME_TABLES(MICROTOME_ENTRY)
+#undef MICROTOME_ENTRY
 };
 
 }  // namespace

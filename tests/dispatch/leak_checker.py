@@ -38,6 +38,10 @@ MUTANTS = {
         CLEAN + "namespace microtome::avx2 { namespace { [[gnu::used]] void wide() {"
         "asm volatile(\"vaddps %zmm1,%zmm2,%zmm17\"); } } }",
         AVX2, "avx2", "evex instructions in avx2 function"),
+    "VNNI in the AVX-512BW object": (
+        CLEAN.replace("avx2", "avx512bw") + "namespace microtome::avx512bw { namespace { [[gnu::used]] void dot() {"
+        "asm volatile(\"vaddps %zmm1,%zmm2,%zmm17\\nvpdpbusd %zmm1,%zmm2,%zmm17\"); } } }",
+        AVX2, "avx512bw", "1 evex-vnni instructions in avx512bw function"),
     "AVX in a baseline function of a program": (
         "__attribute__((noinline)) void clear() { asm volatile(\"vxorps %ymm1,%ymm2,%ymm7\"); }"
         "int main(int n, char**) { if (n > 99) clear(); }",

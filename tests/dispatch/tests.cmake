@@ -28,4 +28,14 @@ if(NOT MICROTOME_SINGLE_ISA)
   target_link_libraries(test_dispatch_print_isa PRIVATE microtome::dispatch microtome_warnings)
   add_test(NAME dispatch.forced_isa COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/forced_isa.py
     $<TARGET_FILE:test_dispatch_print_isa>)
+
+  # Other CPUs under an emulator, and the table that each must pick.
+  foreach(row haswell:avx2 skylake-x:avx512bw icelake:avx512bw)
+    string(REPLACE ":" ";" row ${row})
+    list(GET row 0 cpu)
+    add_test(NAME isa.${cpu} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/on_cpu.py ${row}
+      $<TARGET_FILE:test_dispatch_print_isa> $<TARGET_FILE:test_kernels_kernels> $<TARGET_FILE:model_run>
+      ${PROJECT_SOURCE_DIR}/weights/nuclei-b16.safetensors)
+    set_tests_properties(isa.${cpu} PROPERTIES LABELS isa SKIP_RETURN_CODE 77 TIMEOUT 900)
+  endforeach()
 endif()

@@ -80,6 +80,9 @@ inline void check_conv_row_f32(const KernelTable& table) {
   for (int width = 1; width <= 40; ++width)
     for (const int stride : {1, 2})
       check_conv(table, {{5}, 16, width, 3, 3, stride, false, false, 0.01f}, seed++);
+  for (const int width : {47, 48, 49, 71, 72, 97})  // several full tiles of the widest vectors and the rest
+    for (const int stride : {1, 2})
+      check_conv(table, {{2, 3}, 16, width, 3, 1, stride, true, false, 0.01f}, seed++);
   for (int n = 1; n <= 33; ++n) check_conv(table, {{n}, 16, 13, 3, 3, 1, true, false, 1.0f}, seed++);
   for (int out = 1; out <= 16; ++out)
     for (const int width : {1, 7, 8, 9, 23, 27, 29})
