@@ -276,7 +276,7 @@ TEST_CASE("results do not depend on the number of threads") {
                                 std::vector<float>(static_cast<std::size_t>(out), 0.1f), {});
       const Owned<2> input = random_tensor<2>(in, size, 7);
       std::vector<float> first;
-      for (const int threads : {1, 2, 7}) {
+      for (const int threads : {1, 2, 7, 23}) {
         Owned<2> output(out, size);
         DefaultExecutor executor(threads);
         std::vector<AlignedBuffer> scratch;

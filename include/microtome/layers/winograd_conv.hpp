@@ -187,15 +187,20 @@ struct WinogradConv {
               v + task % blocks * v_block + r * wide * kChannelBlock, v_position);
       });
       const int groups = (channel_blocks(out_channels) + plan.group - 1) / plan.group;
-      parallel_for(*ctx.executor, groups, [&](int group, int worker) {
-        const int first = group * plan.group,
+      // Fewer groups than workers: several workers transform the same weights, for some of the tile rows
+      // each.
+      const int shares =
+          static_cast<int>(std::min<std::int64_t>((ctx.executor->workers() + groups - 1) / groups, rows));
+      parallel_for(*ctx.executor, groups * shares, [&](int task, int worker) {
+        const int first = task / shares * plan.group,
                   outputs = std::min(plan.group, channel_blocks(out_channels) - first);
+        const std::int64_t begin = rows * (task % shares) / shares, end = rows * (task % shares + 1) / shares;
         float* u = (*ctx.scratch)[static_cast<std::size_t>(worker)].as<float>();
         float* m = u + static_cast<std::size_t>(plan.group) * plan.weights;
         for (int o = 0; o < outputs; ++o)
           transform_weights(*ctx.kernels, first + o, u + static_cast<std::size_t>(o) * plan.weights);
-        for (std::int64_t r = 0; r < rows; r += plan.product / wide) {
-          const std::int64_t n = std::min(plan.product / wide, rows - r);
+        for (std::int64_t r = begin; r < end; r += plan.product / wide) {
+          const std::int64_t n = std::min(plan.product / wide, end - r);
           multiply(*ctx.kernels, v + r * wide * kChannelBlock, v_block, v_position, n * wide, u,
                    weight_position(), static_cast<std::ptrdiff_t>(plan.weights), outputs, m, plan.m_block(),
                    plan.m_position());
