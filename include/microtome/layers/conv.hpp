@@ -34,6 +34,10 @@ inline const char* to_string(ConvAlgorithm a) {
   return "?";
 }
 
+inline bool is_winograd(ConvAlgorithm a) {
+  return a == ConvAlgorithm::winograd4 || a == ConvAlgorithm::winograd6;
+}
+
 /// Shape of a convolution with kernel 1 or 3, stride 1 or 2 and zero "same" padding.
 struct ConvShape {
   std::vector<int> in;  ///< channels of each source, in concat order
@@ -135,9 +139,7 @@ class Conv {
   }
 
  private:
-  bool is_winograd() const {
-    return algorithm() == ConvAlgorithm::winograd4 || algorithm() == ConvAlgorithm::winograd6;
-  }
+  bool is_winograd() const { return microtome::is_winograd(algorithm()); }
   int tile() const { return algorithm() == ConvAlgorithm::winograd4 ? 4 : 6; }
   int columns() const {  // weights per pair of channels
     int n = 1;

@@ -54,7 +54,9 @@ class Model {
       for (const Prologue& p : c.prologues)
         r.prologue += std::string(r.prologue.empty() ? "" : " | ") + (p.identity() ? "copy" : "norm+act");
       if (list.empty()) r.prologue = "pixels";
-      if (c.enlarges) r.prologue.replace(0, r.prologue.find(' '), "resize+act");
+      if (c.enlarges)
+        r.prologue.replace(0, r.prologue.find(' '),
+                           c.prologues[0].slope == kNoActivation ? "resize" : "resize+act");
       r.in_channels = c.conv.shape().inputs();
       r.out_channels = c.conv.out_channels();
       r.kernel_size = c.conv.shape().kernel;
@@ -87,9 +89,9 @@ class Model {
     }
   }
 
-  friend std::shared_ptr<const Model> load_model(const std::string&, const ModelFacts&);
-  Model(const SafeTensors& file, ModelInfo info)
-      : info_(std::move(info)), network_(file, info_), kernels_(&microtome::kernels()) {}
+  friend std::shared_ptr<const Model> load_model(const std::string&, const ModelFacts&, const EngineOptions&);
+  Model(const SafeTensors& file, ModelInfo info, const EngineOptions& options)
+      : info_(std::move(info)), network_(file, info_, options), kernels_(&microtome::kernels()) {}
 
   ModelInfo info_;
   ResUnet<2> network_;
@@ -98,8 +100,10 @@ class Model {
 
 /// Maps the safetensors file, folds the norms and packs the weights for this CPU; the mapping is released.
 /// `facts` complete or override the file's metadata (docs/weights-format.md): a bare GaNDLF state_dict needs
-/// at least {"architecture": "resunet"}. Throws InputError naming file and tensor or key.
-inline std::shared_ptr<const Model> load_model(const std::string& path, const ModelFacts& facts = {}) {
+/// at least {"architecture": "resunet"}. `options` may choose the algorithm of each layer. Throws InputError
+/// naming file and tensor or key, and UsageError for a choice that cannot be.
+inline std::shared_ptr<const Model> load_model(const std::string& path, const ModelFacts& facts = {},
+                                               const EngineOptions& options = {}) {
   const SafeTensors file(path);
   const detail::FactTable all = detail::gather_facts(file, facts);
   const detail::FactReader reader(all);
@@ -114,7 +118,7 @@ inline std::shared_ptr<const Model> load_model(const std::string& path, const Mo
   info.spatial_dims = static_cast<int>(reader.integer("spatial_dims", 2, 1, 3));
   if (info.spatial_dims != 2) reader.fail("spatial_dims", "only 2D networks can be run so far");
   info.transposed = reader.text("axis_order", "hw") == "wh";  // decides how the kernels are packed
-  auto model = std::shared_ptr<Model>(new Model(file, std::move(info)));
+  auto model = std::shared_ptr<Model>(new Model(file, std::move(info), options));
   read_facts(model->info_, all);
   return model;
 }

@@ -2,6 +2,7 @@
 // run. Source: GaNDLF.models.unet (ResUNet = unet with residualConnections), both historical down-sampling
 // blocks.
 #pragma once
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -12,20 +13,13 @@
 #include "../core/arena.hpp"
 #include "../io/model_info.hpp"
 #include "../layers/conv.hpp"
+#include "engine_options.hpp"
+#include "head.hpp"
+#include "net_conv.hpp"
 #include "state_dict.hpp"
+#include "unfused.hpp"
 
 namespace microtome {
-
-/// One convolution of the network: its packed weights and the prologue of each source it reads.
-template <int Rank>
-struct NetConv {
-  std::string name;  ///< "en_1.conv0"
-  Conv<float, Rank> conv;
-  std::vector<Prologue> prologues;  ///< one per source; an identity one copies
-  int level;                        ///< output resolution: level 0 is the input's, each level halves it
-  bool enlarges = false;            ///< its first source is enlarged x2 and then activated
-  bool adds = false;                ///< its result is added to the tensor it is written to: a residual
-};
 
 /// Rows of a band of the depth-first level 0: a multiple of both Winograd tile sizes and of 2. Few enough
 /// that what one layer writes is still in cache when the next one reads it, enough that the two or three rows
@@ -65,8 +59,9 @@ template <int Rank>
 class ResUnet {
  public:
   /// Binds by name. Fills channels, classes, base_filters and topology of `info`; `info.architecture` is
-  /// given. Throws InputError naming the tensor.
-  ResUnet(const SafeTensors& file, ModelInfo& info) {
+  /// given. Throws InputError naming the tensor, and UsageError if `options` name an algorithm for a layer
+  /// that does not exist or cannot use it.
+  ResUnet(const SafeTensors& file, ModelInfo& info, const EngineOptions& options = {}) : options_(options) {
     const bool residual = info.architecture == "resunet";
     read_unet_shape<Rank>(file, info);
     const int f = info.base_filters;
@@ -78,6 +73,8 @@ class ResUnet {
     };
     const auto slope = [&](bool activated) { return activated ? kLeakySlope : kNoActivation; };
     const auto prologue = [&](const std::string& n, int c) { return Prologue(b.norm(n, c), kLeakySlope, c); };
+    Prologue activated;  // of what is enlarged: its norm is in the convolution before it
+    activated.slope = kLeakySlope;
     const auto maybe = [&](bool folded, const std::string& n, int c) {
       return folded ? Prologue() : prologue(n, c);
     };
@@ -105,10 +102,12 @@ class ResUnet {
       const std::string us = "us_" + std::to_string(k), de = "de_" + std::to_string(k);
       const int c = f << k, o = k == 0 ? 2 * f : c;
       const Affine cat = b.norm(de + ".in_0", 2 * c);
-      add(b, us + ".conv0", {2 * c}, c, 1, 1, slice(cat, 0, c), kNoActivation, {Prologue()}, k + 1);
+      const bool low = options_.low_resolution_1x1;
+      add(b, us + ".conv0", {2 * c}, c, 1, 1, slice(cat, 0, c), slope(!low), {Prologue()}, low ? k + 1 : k)
+          .enlarges = !low;
       add(b, de + ".conv0", {c, c}, o, 3, 1, first_norm(de + ".in_1"), slope(!residual),
-          {Prologue(), Prologue(slice(cat, c, c), kLeakySlope, c)}, k)
-          .enlarges = true;
+          {low ? activated : Prologue(), Prologue(slice(cat, c, c), kLeakySlope, c)}, k)
+          .enlarges = low;
       add(b, de + ".conv1", {o}, o, 3, 1, b.norm(de + ".in_2", o), kLeakySlope,
           {maybe(!residual, de + ".in_1", o)}, k);
       const bool fold_out = k == 0 && !residual;
@@ -118,6 +117,9 @@ class ResUnet {
     }
     add(b, "out.conv0", {2 * f}, info.classes, 3, 1, {}, kNoActivation, {maybe(!residual, "out.in_0", 2 * f)},
         0);
+    for (const auto& [name, algorithm] : options_.algorithms)
+      if (std::none_of(convs_.begin(), convs_.end(), [&, n = &name](const auto& c) { return c.name == *n; }))
+        throw UsageError("algorithm", "'" + name + "' is not a layer of this network");
   }
 
   const std::vector<NetConv<Rank>>& convs() const { return convs_; }
@@ -128,8 +130,9 @@ class ResUnet {
     std::vector<Tensor<float, Rank>> tensors;  ///< data = null until bound
     std::vector<std::size_t> offsets;          ///< bytes from the arena's start
     std::size_t arena_bytes = 0;
-    std::size_t scratch_bytes = 0;  ///< per worker
-    std::size_t shared_bytes = 0;   ///< for all workers together
+    std::size_t scratch_bytes = 0;       ///< per worker
+    std::size_t shared_bytes = 0;        ///< for all workers together
+    std::vector<PassPlan<Rank>> passes;  ///< per convolution; empty in the product, see unfused.hpp
   };
 
   /// Steps are counted in convolutions; a residual sum is written over the tensor it adds to.
@@ -156,14 +159,17 @@ class ResUnet {
     const auto tensor = [&](int conv, int last_step) {
       window(conv, at_level(size, convs_[static_cast<std::size_t>(conv)].level)[0], conv, last_step);
     };
-    constexpr int last = kDecoder + 4 * 3 + 4;  // de_0 and out
+    constexpr int us_0 = kDecoder + 4 * 3, last = us_0 + 4;  // de_0 and out
+    const std::int64_t band = band_rows(size);
+    const bool bands = options_.depth_first;
     // Same order as run(): ins x1, u; per level d, t; per decoder up, t, v.
-    window(0, size[0], 0, last);
-    window(1, kBandRows + 2, 0, 3);
+    window(0, size[0], 0, bands ? last : us_0 + 1);
+    window(1, band + 2, bands ? 0 : 1, bands ? 3 : 2);
     for (int k = 0; k < 4; ++k) {
       const int ds = 3 + 3 * k;
       // x5 is read by us_3; x_{k+2} by de_{k+1}.conv0
-      window(ds, at_level(size, k + 1)[0], k == 0 ? 0 : ds, k == 3 ? kDecoder : kDecoder + 4 * (2 - k) + 1);
+      window(ds, at_level(size, k + 1)[0], bands && k == 0 ? 0 : ds,
+             k == 3 ? kDecoder : kDecoder + 4 * (2 - k) + 1);
       tensor(ds + 1, ds + 2);
     }
     for (int k = 3; k >= 1; --k) {
@@ -172,11 +178,12 @@ class ResUnet {
       tensor(us + 1, us + 4);  // d, in place over t: read by the next us
       tensor(us + 2, us + 3);
     }
-    const int us = kDecoder + 4 * 3;
-    tensor(us, last);
-    window(us + 1, kBandRows + 4, us + 1, last);
-    window(us + 2, kBandRows + 2, us + 1, last);
+    tensor(us_0, bands ? last : us_0 + 1);
+    window(us_0 + 1, band + 4, us_0 + 1, last);
+    window(us_0 + 2, band + 2, bands ? us_0 + 1 : us_0 + 2, bands ? last : us_0 + 3);
+    if (!options_.fused()) plan_passes(p, arena);
     arena.solve();
+    for (PassPlan<Rank>& passes : p.passes) passes.bind(arena);
     for (const int id : ids) p.offsets.push_back(arena.offset(id));
     p.arena_bytes = arena.total();
     for (const NetConv<Rank>& c : convs_) {
@@ -193,30 +200,30 @@ class ResUnet {
   void run(const RunContext& ctx, const Plan& p, const AlignedBuffer& arena,
            const RowSource<float, Rank>& image, FinalLayer final_layer, float sigmoid_multiplier,
            float* out) const {
+    const Running now{ctx, p, arena};
     std::size_t next = 0;
     const auto take = [&] {
-      Tensor<float, Rank> t = p.tensors[next];
+      T t = p.tensors[next];
       t.data = arena.as<float>(p.offsets[next++]);
       return t;
     };
     const auto conv_rows = [&](std::size_t step, const T& in, const T& to, const Rows& rows) {
-      layer(ctx, step, in, nullptr, to, rows);
+      layer(now, step, in, nullptr, to, rows);
     };
     const auto conv = [&](std::size_t step, const T& in, const T& to) {
       conv_rows(step, in, to, {0, to.size[0], to.size[0]});
     };
-    const std::int64_t height = p.size[0];
+    const std::int64_t height = p.size[0], band = band_rows(p.size);
     // A row of a 3x3 convolution needs one row more above and below: of a chain, each layer runs one row
     // ahead of the next. done = rows finished of the chain's first layer, its second ...
     const auto ahead = [&](std::int64_t end, std::int64_t n) { return std::min(height, end + n); };
-    const std::int64_t band = std::min(height, kBandRows);
 
     T skips[4];
     T x = take(), u = take(), down = take();
-    for (std::int64_t y = 0, done[2] = {0, 0}; y < height; y += kBandRows) {
-      const std::int64_t end = ahead(y, kBandRows), ends[2] = {ahead(end, 2), ahead(end, 1)};
-      u.roll(std::max<std::int64_t>(0, y - 1));
-      first(ctx, image, x, {done[0], ends[0], band});
+    for (std::int64_t y = 0, done[2] = {0, 0}; y < height; y += band) {
+      const std::int64_t end = ahead(y, band), ends[2] = {ahead(end, 2), ahead(end, 1)};
+      roll(u, std::max<std::int64_t>(0, y - 1));
+      first(now, image, x, {done[0], ends[0], band});
       conv_rows(1, x, u, {done[1], ends[1], band});
       conv_rows(2, u, x, {y, end, band});
       conv_rows(3, x, down, {y / 2, end / 2, band / 2});
@@ -235,7 +242,7 @@ class ResUnet {
     for (int k = 3; k >= 1; --k) {
       const T up = take(), t = take(), v = take();
       conv(step++, x, up);
-      layer(ctx, step++, up, &skips[k], t, {0, t.size[0], t.size[0]});
+      layer(now, step++, up, &skips[k], t, {0, t.size[0], t.size[0]});
       conv(step++, t, v);
       conv(step++, v, t);
       x = t;
@@ -243,22 +250,23 @@ class ResUnet {
     const T up = take();
     T t = take(), v = take();
     conv(step++, x, up);
-    for (std::int64_t y = 0, done[3] = {0, 0, 0}; y < height; y += kBandRows) {
-      const std::int64_t end = ahead(y, kBandRows), ends[3] = {ahead(end, 3), ahead(end, 2), ahead(end, 1)};
-      t.roll(std::max<std::int64_t>(0, y - 1));
-      v.roll(y);
-      layer(ctx, step, up, &skips[0], t, {done[0], ends[0], band});
+    for (std::int64_t y = 0, done[3] = {0, 0, 0}; y < height; y += band) {
+      const std::int64_t end = ahead(y, band), ends[3] = {ahead(end, 3), ahead(end, 2), ahead(end, 1)};
+      roll(t, std::max<std::int64_t>(0, y - 1));
+      roll(v, y);
+      layer(now, step, up, &skips[0], t, {done[0], ends[0], band});
       conv_rows(step + 1, t, v, {done[1], ends[1], band});
       conv_rows(step + 2, v, t, {done[2], ends[2], band});
-      head(ctx, p.size, t, final_layer, sigmoid_multiplier, {y, end, band}, out);
+      head(now, t, final_layer, sigmoid_multiplier, {y, end, band}, out);
       for (int i = 0; i < 3; ++i) done[i] = ends[i];
     }
   }
 
  private:
   // Rows of output that the convolution at `step` computes per call.
-  static std::int64_t band_of(std::size_t step) {
+  std::int64_t band_of(std::size_t step) const {
     constexpr std::size_t de_0 = kDecoder + 4 * 3 + 1;
+    if (!options_.depth_first) return std::numeric_limits<std::int64_t>::max();
     if (step == 3) return kBandRows / 2;
     return step < 3 || step >= de_0 ? kBandRows : std::numeric_limits<std::int64_t>::max();
   }
@@ -277,72 +285,115 @@ class ResUnet {
   }
 
   NetConv<Rank>& add(const StateDict<Rank>& b, const std::string& name, std::vector<int> in, int out,
-                     int kernel, int stride, const Affine& after, float slope,
-                     std::vector<Prologue> prologues, int level) {
+                     int kernel, int stride, Affine after, float slope, std::vector<Prologue> prologues,
+                     int level) {
+    std::vector<Prologue> passes = split_epilogue(options_, after, slope, out);
     ConvShape shape{std::move(in), out, kernel, stride, slope, ConvAlgorithm::direct};
-    shape.algorithm = choose_algorithm<Rank>(shape, name == "out.conv0");
+    shape.algorithm = algorithm_of(name, shape);
     const std::string weight = name + ".weight";
     const WeightRows rows = b.kernel(weight, out, shape.inputs(), kernel);
     const std::vector<float> bias = b.read(name + ".bias", {out});
     convs_.push_back(
         {name, Conv<float, Rank>(std::move(shape), rows, bias, after), std::move(prologues), level});
+    convs_.back().passes = std::move(passes);
     b.file.release(b.file.entry(weight));
     return convs_.back();
   }
 
+  ConvAlgorithm algorithm_of(const std::string& name, const ConvShape& shape) const {
+    const auto wanted = options_.algorithms.find(name);
+    if (wanted != options_.algorithms.end()) return wanted->second;
+    const ConvAlgorithm a = choose_algorithm<Rank>(shape, name == "out.conv0");
+    return is_winograd(a) && !options_.winograd ? ConvAlgorithm::direct : a;
+  }
+
+  void plan_passes(Plan& p, ArenaPlan& arena) const {
+    constexpr int de_0 = kDecoder + 4 * 3 + 1, last = de_0 + 3;
+    for (int i = 0; i <= last; ++i) {
+      const NetConv<Rank>& c = convs_[static_cast<std::size_t>(i)];
+      const Index<Rank> out = at_level(p.size, c.level);
+      const std::int64_t band = band_of(static_cast<std::size_t>(i));
+      const bool whole = band >= out[0];
+      int first = i, end = i;
+      if (options_.depth_first && i <= 3) first = 0, end = 3;
+      if (options_.depth_first && i >= de_0) first = de_0, end = last;
+      p.passes.emplace_back(options_, c, out, whole ? out[0] : std::min(out[0], band + 3), first, end, i == 0,
+                            i == last, arena);
+    }
+  }
+
+  // ---- running
+
   using T = Tensor<float, Rank>;
 
+  struct Running {
+    const RunContext& ctx;
+    const Plan& plan;
+    const AlignedBuffer& arena;
+  };
+
+  std::int64_t band_rows(const Index<Rank>& size) const {
+    return options_.depth_first ? std::min(size[0], kBandRows) : size[0];
+  }
+
+  void roll(T& t, std::int64_t row) const {
+    if (options_.blocked_layout)
+      t.roll(row);
+    else
+      roll_planar(t, row);
+  }
+
   // ins.conv0, which reads the image.
-  void first(const RunContext& ctx, const RowSource<float, Rank>& image, const T& to,
-             const Rows& rows) const {
-    const LayerClock clock(ctx.times, 0);
-    convs_[0].conv.run(ctx, {&image}, to, nullptr, rows);
+  void first(const Running& now, const RowSource<float, Rank>& image, const T& to, const Rows& rows) const {
+    const LayerClock clock(now.ctx.times, 0);
+    write(now, 0, {&image}, to, rows);
   }
 
   // Every convolution between two tensors; `skip` is the second source of a concatenation, or null.
-  void layer(const RunContext& ctx, std::size_t step, const T& in, const T* skip, const T& to,
+  void layer(const Running& now, std::size_t step, const T& in, const T* skip, const T& to,
              const Rows& rows) const {
+    if (rows.begin >= rows.end) return;
+    const LayerClock clock(now.ctx.times, step);
+    read(now, step, in, skip, rows,
+         [&](const Sources<float, Rank>& sources) { write(now, step, sources, to, rows); });
+  }
+
+  // Hands a convolution's sources to f.
+  template <class F>
+  void read(const Running& now, std::size_t step, const T& in, const T* skip, const Rows& rows, F&& f) const {
     const NetConv<Rank>& c = convs_[step];
-    const LayerClock clock(ctx.times, step);
+    if (!options_.fused())
+      return read_unfused(now.ctx, options_, now.plan.passes[step], now.arena, c, in, skip, rows, f);
     std::optional<UpsampledSource<Rank>> enlarged;
     std::optional<TensorSource<Rank>> source, second;
     Sources<float, Rank> sources;
     if (c.enlarges)
-      sources.push_back(&enlarged.emplace(in, kLeakySlope));
+      sources.push_back(&enlarged.emplace(in, c.prologues[0].slope));
     else
       sources.push_back(&source.emplace(in, &c.prologues[0]));
     if (skip) sources.push_back(&second.emplace(*skip, &c.prologues[1]));
-    c.conv.run(ctx, sources, to, c.adds ? &to : nullptr, rows);
+    f(sources);
   }
 
-  // out.conv0 and the final activation, tile by tile: no logits tensor.
-  void head(const RunContext& ctx, const Index<Rank>& size, const T& x, FinalLayer final_layer,
-            float sigmoid_multiplier, const Rows& rows, float* out) const {
-    const NetConv<Rank>& c = convs_.back();
-    const LayerClock clock(ctx.times, convs_.size() - 1);
-    const TensorSource<Rank> source(x, &c.prologues[0]);
-    const std::int64_t plane = volume<Rank>(size);
-    c.conv.run_to(
-        ctx, {&source}, size, rows,
-        [&](const Index<Rank>& begin, const Index<Rank>& end, const Index<Rank>& tile, const float* logits) {
-          ProbabilityArgs a{};
-          a.classes = c.conv.out_channels();
-          a.final_layer = final_layer;
-          a.multiplier = sigmoid_multiplier;
-          a.plane_stride = plane;
-          a.block_stride = volume<Rank>(tile) * kChannelBlock;
-          a.width = static_cast<int>(end[Rank - 1] - begin[Rank - 1]);
-          for_each_row<Rank>(begin, end, [&](const Index<Rank>& at) {
-            std::int64_t row = 0, to = 0;
-            for (int d = 0; d < Rank - 1; ++d) row = row * tile[d] + at[d] - begin[d];
-            for (int d = 0; d < Rank; ++d) to = to * size[d] + at[d];
-            a.logits = logits + row * tile[Rank - 1] * kChannelBlock;
-            a.out = out + to;
-            ctx.kernels->probabilities_f32(a);
-          });
-        });
+  void write(const Running& now, std::size_t step, const Sources<float, Rank>& sources, const T& to,
+             const Rows& rows) const {
+    const NetConv<Rank>& c = convs_[step];
+    if (!options_.fused())
+      return write_unfused(now.ctx, options_, now.plan.passes[step], now.arena, c, sources, to, rows);
+    c.conv.run(now.ctx, sources, to, c.adds ? &to : nullptr, rows);
   }
 
+  // out.conv0 and the final activation.
+  void head(const Running& now, const T& x, FinalLayer final_layer, float sigmoid_multiplier,
+            const Rows& rows, float* out) const {
+    const LayerClock clock(now.ctx.times, convs_.size() - 1);
+    read(now, convs_.size() - 1, x, nullptr, rows, [&](const Sources<float, Rank>& sources) {
+      run_head(now.ctx, convs_.back().conv, sources, now.plan.size, final_layer, sigmoid_multiplier, rows,
+               out);
+    });
+  }
+
+  EngineOptions options_;
   std::vector<NetConv<Rank>> convs_;
 };
 
