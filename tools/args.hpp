@@ -71,7 +71,8 @@ struct BenchArgs : CommonArgs {
   std::string model;
   std::int64_t size = 512;  ///< side of the image, pixels
   int runs = 7;
-  std::string json;  ///< file to write; empty: none
+  bool ablate = false;  ///< also without one part of the engine at a time
+  std::string json;     ///< file to write; empty: none
 };
 
 struct SynthArgs {

@@ -66,6 +66,9 @@ class Trial {
     if (timing_.add(wall_seconds, cpu_seconds)) layers_ = std::move(layers);
   }
 
+  /// Forgets what was measured.
+  void restart() { timing_ = {}; }
+
   const Model& model() const { return *model_; }
   const Timing& timing() const { return timing_; }
   const LayerTimes& layers() const { return layers_; }  ///< of the run with the least CPU time

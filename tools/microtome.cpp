@@ -192,12 +192,17 @@ int run(int argc, char** argv) {
   b->add_option("-m,--model", bench.model, "weights (safetensors)")->required();
   b->add_option("--size", bench.size, "side of the image, pixels, a multiple of 16 (default 512)")
       ->check(CLI::Range(16, 16384));
-  b->add_option("--runs", bench.runs, "inferences measured, after one that is not (default 7)")
+  b->add_option(
+       "--runs", bench.runs,
+       "inferences measured, after one that is not (default 7); with --ablate, of either engine per part")
       ->check(CLI::Range(1, 10000));
+  b->add_flag("--ablate", bench.ablate, "also time the engine with one of its parts switched off at a time");
   b->add_option("--json", bench.json, "also write the figures to this file");
   add_threads(b, bench);
   b->footer(
-      "Example:\n  microtome bench -m weights/nuclei-b16.safetensors -j 1\n"
+      "Examples:\n"
+      "  microtome bench -m weights/nuclei-b16.safetensors -j 1\n"
+      "  microtome bench -m weights/nuclei-b16.safetensors -j 1 --ablate --json bench.json\n"
       "GMAC/s are those of the definition: Winograd does the same work with fewer multiplications and may\n"
       "exceed 100 % of the peak. CPU ms are summed over threads.");
   b->callback([&] {

@@ -80,6 +80,25 @@ class Bench(unittest.TestCase):
         residual = layers["de_2.conv2"]["bytes_read"] - layers["de_2.conv1"]["bytes_read"]
         self.assertEqual(residual, tensor(1, 64))
 
+    def test_ablation(self):
+        report = self.dir / "bench.json"
+        self.bench("-j1", "--runs", 2, "--json", report)
+        self.assertNotIn("ablation", json.loads(report.read_text()))
+        text = self.bench("-j1", "--runs", 2, "--ablate", "--json", report).stdout
+        r = json.loads(report.read_text())
+        rows = {row["without"]: row for row in r["ablation"]}
+        self.assertEqual(list(rows), [
+            "norm folding", "fused activation", "fused residual", "zero-copy concat", "fused prologue",
+            "1x1 before upsampling", "blocked layout", "winograd", "depth-first"])
+        for name, row in rows.items():
+            self.assertIn(name, text)
+            self.assertLessEqual(row["largest_difference"], 1e-4, name)
+            self.assertAlmostEqual(row["ratio"] * row["full"]["best_cpu_ms"] / row["best_cpu_ms"], 1, 5)
+        more = {name for name, row in rows.items() if row["session_bytes"] > r["session_bytes"]}
+        self.assertLessEqual({"fused residual", "zero-copy concat", "blocked layout", "depth-first"}, more)
+        self.assertGreater(rows["norm folding"]["largest_difference"], 0)
+        self.assertLess(rows["winograd"]["weights_bytes"], r["weights_bytes"])
+
     def test_wrong_use(self):
         self.assertIn("--json", self.bench("--json", self.model, code=2).stderr)
         self.assertIn("--json", self.bench("--json", "", code=2).stderr)

@@ -1,6 +1,8 @@
 // microtome bench: how long a model takes on this machine, layer by layer, and how much memory.
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +28,19 @@ struct Rate {
       : gmacs(seconds > 0.0 ? 1e-9 * macs / seconds : 0.0), percent(100.0 * gmacs / peak) {}
 };
 
+// The engine without one of its parts, against the whole engine measured in turn with it.
+struct Ablation {
+  std::string off;
+  Timing full, without;
+  std::size_t session_bytes = 0, weights_bytes = 0;
+  double difference = 0.0;  // the largest of any output
+
+  double ratio() const { return without.best_cpu() / full.best_cpu(); }
+};
+
+// Rounding differs by orders of magnitude less.
+constexpr double kLargestDifference = 1e-4;
+
 struct Result {
   std::shared_ptr<const Model> model;
   std::int64_t side = 0;
@@ -36,6 +51,7 @@ struct Result {
   Timing timing;
   LayerTimes times;
   std::vector<LayerReport> layers;
+  std::vector<Ablation> ablations;
 
   double megapixels_per_second() const {
     return 1e-6 * static_cast<double>(side * side) / timing.best_wall();
@@ -47,6 +63,41 @@ struct Result {
 
 void check_interrupt() {
   if (interrupted != 0) throw Cancelled();
+}
+
+// A NaN stays.
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double d = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    worst = d <= worst ? worst : d;
+  }
+  return worst;
+}
+
+std::vector<Ablation> ablate(const BenchArgs& args, Trial& full, Executor& executor, ProgressBar& bar) {
+  std::vector<Ablation> list;
+  std::uint64_t done = 0;
+  const std::uint64_t total = std::size(kEngineSwitches) * static_cast<std::uint64_t>(args.runs);
+  for (const EngineSwitch& part : kEngineSwitches) {
+    EngineOptions options;
+    options.*part.on = false;
+    Trial without(load_model(args.model, {}, options), args.size, executor);
+    without.run();
+    full.restart();
+    for (int i = 0; i < args.runs; ++i) {
+      check_interrupt();
+      bar.update({"ablate", done++, total});
+      full.measure();
+      without.measure();
+    }
+    const Model& m = without.model();
+    list.push_back({part.name, full.timing(), without.timing(),
+                    Session::planned_bytes(m, args.size, args.size, executor.workers()), m.weight_bytes(),
+                    largest_difference(full.output(), without.output())});
+  }
+  bar.update({"ablate", total, total});
+  return list;
 }
 
 Result measure(const BenchArgs& args, ProgressBar& bar) {
@@ -77,6 +128,7 @@ Result measure(const BenchArgs& args, ProgressBar& bar) {
   r.layers = r.model->layers(r.side, r.side);
   for (const LayerReport& l : r.layers) r.macs += l.macs;
   r.session_bytes = Session::planned_bytes(*r.model, r.side, r.side, r.threads);
+  if (args.ablate) r.ablations = ablate(args, trial, executor, bar);
   return r;
 }
 
@@ -108,6 +160,14 @@ void print_text(const Result& r) {
                 mb * static_cast<double>(l.bytes_read + l.bytes_written));
   }
   std::printf("%-51s %8.2f %8.2f\n", "sum", ms * sum.wall, ms * sum.cpu);
+  if (r.ablations.empty()) return;
+  std::printf("\n%-22s %9s %9s %9s %7s %11s %11s %10s\n", "without", "ms", "CPU ms", "all on", "ratio",
+              "session MB", "weights MB", "difference");
+  for (const Ablation& a : r.ablations)
+    std::printf("%-22s %9.1f %9.1f %9.1f %7.2f %11.1f %11.1f %10.1e\n", a.off.c_str(),
+                ms * a.without.best_wall(), ms * a.without.best_cpu(), ms * a.full.best_cpu(), a.ratio(),
+                mb * static_cast<double>(a.session_bytes), mb * static_cast<double>(a.weights_bytes),
+                a.difference);
 }
 
 void write_timing(JsonWriter& j, const Timing& t) {
@@ -156,6 +216,23 @@ std::string json(const Result& r) {
     j.close();
   }
   j.close();
+  if (!r.ablations.empty()) {
+    j.open_array("ablation");
+    for (const Ablation& a : r.ablations) {
+      j.open_object();
+      j.field("without", a.off);
+      write_timing(j, a.without);
+      j.open_object("full");
+      write_timing(j, a.full);
+      j.close();
+      j.field("ratio", a.ratio());
+      j.field("session_bytes", a.session_bytes);
+      j.field("weights_bytes", a.weights_bytes);
+      j.field("largest_difference", a.difference);
+      j.close();
+    }
+    j.close();
+  }
   j.close();
   return j.text();
 }
@@ -176,6 +253,9 @@ int run_bench(const BenchArgs& args) {
       const std::string text = json(result);
       os::write_file_atomically(args.json, text.data(), text.size());
     }
+    for (const Ablation& a : result.ablations)
+      if (!(a.difference <= kLargestDifference))
+        throw InputError(args.model, a.off, "without it the results differ by more than rounding does");
   } catch (const Cancelled&) {
     std::fprintf(stderr, "microtome: interrupted\n");
     return 128 + interrupted;

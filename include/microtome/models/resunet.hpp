@@ -302,8 +302,9 @@ class ResUnet {
 
   ConvAlgorithm algorithm_of(const std::string& name, const ConvShape& shape) const {
     const auto wanted = options_.algorithms.find(name);
-    if (wanted != options_.algorithms.end()) return wanted->second;
-    const ConvAlgorithm a = choose_algorithm<Rank>(shape, name == "out.conv0");
+    const ConvAlgorithm a = wanted != options_.algorithms.end()
+                                ? wanted->second
+                                : choose_algorithm<Rank>(shape, name == "out.conv0");
     return is_winograd(a) && !options_.winograd ? ConvAlgorithm::direct : a;
   }
 
