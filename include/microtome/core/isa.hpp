@@ -30,8 +30,10 @@
 // of the speed. Header-only users choose their own -O level, so every register loop says it explicitly.
 #define MICROTOME_UNROLL _Pragma("GCC unroll 32")
 #define MICROTOME_NO_UNROLL _Pragma("GCC unroll 1")
-// Makes the compiler forget what it knows about a pointer's value.
+// Make the compiler forget what it knows about the value of a pointer or of a vector (which must then be in a
+// register).
 #define MICROTOME_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+#define MICROTOME_OPAQUE_VECTOR(vector) __asm__("" : "+v"(vector))
 
 namespace microtome::detail {
 constexpr bool same_text(const char* a, const char* b) {

@@ -34,7 +34,8 @@ inline void head_tile(const HeadRowArgs& a, int x, int o) {
         MICROTOME_OPAQUE(pixel);
         MICROTOME_UNROLL
         for (int i = 0; i < PX; ++i) {
-          const Vec value = load(pixel + i * kBlock + l);
+          Vec value = load(pixel + i * kBlock + l);
+          MICROTOME_OPAQUE_VECTOR(value.data);  // else GCC loads it again for each output
           MICROTOME_UNROLL
           for (int n = 0; n < NO; ++n) acc[i][n] = multiply_add(value, weight[n], acc[i][n]);
         }
