@@ -45,6 +45,13 @@ inline double process_cpu_seconds() {
   return s(r.ru_utime) + s(r.ru_stime);
 }
 
+/// Asks for huge pages behind [data, data + bytes). A hint: where it is not followed, nothing changes.
+inline void prefer_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) noexcept {
+#ifdef MADV_HUGEPAGE
+  madvise(data, bytes, MADV_HUGEPAGE);
+#endif
+}
+
 /// CPUs this process may run on (affinity respected), at least 1.
 inline int cpu_count() {
   cpu_set_t set;

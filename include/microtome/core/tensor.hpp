@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "os.hpp"
+
 namespace microtome {
 
 /// Coordinates or sizes of `Rank` spatial axes, outermost first: {height, width} or {depth, height, width}.
@@ -108,16 +110,24 @@ struct Tensor {
   }
 };
 
-/// Uninitialised memory aligned to a page (huge-page friendly when large). Move-only.
+enum class Pages { normal, huge };
+
+/// Uninitialised memory aligned to a page. Move-only.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(std::size_t bytes) : size_(bytes) {
+  /// Huge pages are for what is read and written all the time at many places at once (the Winograd transforms
+  /// walk 64 streams): 64 entries of the first-level TLB do not hold that many pages of 4 KiB. They cost more
+  /// to fill for the first time, so what is written once and read in order (weights) does without.
+  explicit AlignedBuffer(std::size_t bytes, Pages pages = Pages::normal) : size_(bytes) {
     if (bytes == 0) return;
-    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    const bool huge = pages == Pages::huge && bytes >= kHugePage / 4;
+    const std::size_t alignment = huge ? kHugePage : kAlignment;
+    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     if (rounded < bytes) throw std::bad_alloc();
-    data_ = std::aligned_alloc(kAlignment, rounded);
+    data_ = std::aligned_alloc(alignment, rounded);
     if (!data_) throw std::bad_alloc();
+    if (huge) os::prefer_huge_pages(data_, rounded);
   }
   AlignedBuffer(AlignedBuffer&& o) noexcept
       : data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
@@ -135,7 +145,7 @@ class AlignedBuffer {
     return reinterpret_cast<T*>(static_cast<unsigned char*>(data_) + byte_offset);
   }
 
-  static constexpr std::size_t kAlignment = 4096;
+  static constexpr std::size_t kAlignment = 4096, kHugePage = std::size_t{2} << 20;
 
  private:
   void* data_ = nullptr;

@@ -196,12 +196,12 @@ class Session {
     plan_ = {};  // if memory runs out below, the next call starts anew
     if (plan.arena_bytes > arena_.size()) {
       arena_ = AlignedBuffer();
-      arena_ = AlignedBuffer(plan.arena_bytes);
+      arena_ = AlignedBuffer(plan.arena_bytes, Pages::huge);
     }
-    if (plan.shared_bytes > shared_.size()) shared_ = AlignedBuffer(plan.shared_bytes);
+    if (plan.shared_bytes > shared_.size()) shared_ = AlignedBuffer(plan.shared_bytes, Pages::huge);
     scratch_.resize(static_cast<std::size_t>(executor_->workers()));
     for (AlignedBuffer& s : scratch_)
-      if (plan.scratch_bytes > s.size()) s = AlignedBuffer(plan.scratch_bytes);
+      if (plan.scratch_bytes > s.size()) s = AlignedBuffer(plan.scratch_bytes, Pages::huge);
     plan_ = std::move(plan);
   }
 
