@@ -84,9 +84,9 @@ class Winograd {
 
     for (int ob = 0; ob < blocks_; ++ob) {
       const float* u = u_.data() + static_cast<std::ptrdiff_t>(ob) * kPositions * u_position();
-      for (int p = 0; p < kPositions;
-           ++p)  // a matrix product is a 1x1 convolution of a row of `tiles` pixels
-        k.conv_row_f32(product(v + p * v_position(), u + p * u_position(), m + p * line(group_), tiles));
+      for (int p = 0; p < kPositions; ++p)
+        k.winograd_product_f32({v + p * v_position(), line(group_), channels_.data(), blocks_, tiles,
+                                u + p * u_position(), 0, 1, m + p * line(group_), 0});
 
       microtome::WinogradOutputArgs a{};
       a.in = m, a.position_stride = line(group_), a.tile = TILE;
@@ -95,16 +95,6 @@ class Winograd {
       a.rows = std::min(TILE, side_ - y), a.width = std::min(tiles * TILE, side_ - x);
       k.winograd_output_f32(a);
     }
-  }
-
-  microtome::ConvRowArgs product(const float* v, const float* u, float* m, int tiles) const {
-    static constexpr std::ptrdiff_t kOneTap[1] = {0};
-    microtome::ConvRowArgs a{};
-    a.in = v, a.block_stride = line(group_), a.block_channels = channels_.data(), a.blocks = blocks_;
-    a.tap_rows = kOneTap, a.taps = a.kernel_width = a.stride = 1;
-    a.weights = u, a.bias = kZero, a.slope = 1.0f;
-    a.out_channels = 16, a.out = m, a.width = tiles;
-    return a;
   }
 
   void transform_weights(const std::vector<float>& packed) {

@@ -2,7 +2,7 @@
 // through padded strips, bias, LeakyReLU and residual are part of the output transform.
 //
 //   strip of one channel block -> V[position][block][tile][16]        winograd_input_f32
-//   per position: M[position][out block][tile][16] = V U              conv_row_f32 as a matrix product
+//   per position: M[position][out block][tile][16] = V U              winograd_product_f32
 //   M -> rows of the output                                           winograd_output_f32
 // Positions are the outer loop of the product: V of one position stays in L1 while all outputs are computed.
 // Kernels and mathematics: kernels/winograd.hpp.
@@ -246,30 +246,13 @@ struct WinogradConv {
                             v + r * columns * kChannelBlock, v_position});
   }
 
-  // M[p][o] = V[p] U[p][o]: a 1x1 convolution of `tiles` pixels per position and block of outputs.
+  // M[p] = V[p] U[p] for all positions and `outputs` blocks.
   void multiply(const KernelTable& k, const float* v, std::ptrdiff_t v_block, std::ptrdiff_t v_position,
                 std::int64_t tiles, const float* u, std::ptrdiff_t u_position, std::ptrdiff_t u_block,
                 int outputs, float* m, std::ptrdiff_t m_block, std::ptrdiff_t m_position) const {
-    alignas(64) static constexpr float kZero[kChannelBlock] = {};
-    static constexpr std::ptrdiff_t kTap[1] = {0};
-    ConvRowArgs a{};
-    a.block_stride = v_block;
-    a.block_channels = block_channels;
-    a.blocks = blocks;
-    a.tap_rows = kTap;
-    a.taps = a.kernel_width = a.stride = 1;
-    a.bias = kZero;
-    a.slope = kNoActivation;
-    a.out_channels = kChannelBlock;
-    a.width = static_cast<int>(tiles);
-    for (int p = 0; p < positions(); ++p) {
-      a.in = v + p * v_position;
-      for (int o = 0; o < outputs; ++o) {
-        a.weights = u + p * u_position + o * u_block;
-        a.out = m + p * m_position + o * m_block;
-        k.conv_row_f32(a);
-      }
-    }
+    for (int p = 0; p < positions(); ++p)
+      k.winograd_product_f32({v + p * v_position, v_block, block_channels, blocks, static_cast<int>(tiles),
+                              u + p * u_position, u_block, outputs, m + p * m_position, m_block});
   }
 
   // One row of `columns` tiles, from output pixel `at` on.
