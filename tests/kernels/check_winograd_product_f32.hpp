@@ -12,7 +12,7 @@ namespace microtome_test {
 inline void check_winograd_product_f32(const KernelTable& table) {
   std::uint32_t seed = 1;
   for (int tiles = 1; tiles <= 53; tiles += tiles < 30 ? 1 : 23)  // every rest of every register tile
-    for (const int channels : {1, 3, 16, 17, 33, 48})
+    for (const int channels : {1, 3, 16, 17, 33, 48, 277})
       for (int outputs = 1; outputs <= 3; ++outputs) {
         std::vector<int> block_channels;
         for (int c = channels; c > 0; c -= 16) block_channels.push_back(c < 16 ? c : 16);

@@ -149,15 +149,15 @@ struct WinogradConv {
   };
 
   SharedPlan shared_plan(const Index<2>& size, int workers) const {
-    constexpr std::size_t kSharedBytes = std::size_t{10} << 20;
+    constexpr std::size_t kSharedBytes = std::size_t{5} << 20;
     const std::int64_t high = tiles_along(size[0]), wide = tiles_along(size[1]);
     Block all{this, high, wide};
     for (std::int64_t chunks = 2; all.rows > 1 && all.v() * sizeof(float) > kSharedBytes; ++chunks)
       all.rows = (high + chunks - 1) / chunks;
     SharedPlan p{all, all, 0, 1, 0};
     p.input.rows = std::min<std::int64_t>(4, all.rows);
-    // Whole tile rows, about 32 tiles.
-    p.product = wide * std::clamp<std::int64_t>(32 / wide, 1, all.rows);
+    // Whole tile rows, about 64 tiles.
+    p.product = wide * std::clamp<std::int64_t>(64 / wide, 1, all.rows);
     // V is read once per group; two groups per worker at least, so that none waits long at the end.
     p.group = channel_blocks(out_channels) >= 4 * workers ? 2 : 1;
     p.weights = static_cast<std::size_t>(positions() * weight_position());

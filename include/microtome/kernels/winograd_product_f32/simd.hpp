@@ -2,7 +2,7 @@
 // it.
 //
 // Registers: PX * NV sums + NV weights + 1 broadcast, as there: SSE2 2 x 4, AVX2 6 x 2, AVX-512 24 x 1.
-// Bound by the two FMA ports; V and one block's U of the position are in L1.
+// Bound by the two FMA ports; V of the position and U of one block of outputs are in L1.
 #pragma once
 #include "../simd.hpp"
 #include "args.hpp"
@@ -12,13 +12,23 @@ namespace {
 
 constexpr int kProductPixels = kLanes == 16 ? 24 : kLanes == 8 ? 6 : 2;
 
+// Adds to `out` unless `first`.
 template <int PX>
-inline void product_tile(const WinogradProductArgs& a, const float* in, const float* w, float* out) {
+inline void product_tile(const WinogradProductArgs& a, const float* in, const float* w, float* out,
+                         bool first) {
   Vec acc[PX][kVecs];
-  MICROTOME_UNROLL
-  for (int i = 0; i < PX; ++i) {
+  if (first) {
     MICROTOME_UNROLL
-    for (int v = 0; v < kVecs; ++v) acc[i][v] = Vec(0.0f);
+    for (int i = 0; i < PX; ++i) {
+      MICROTOME_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[i][v] = Vec(0.0f);
+    }
+  } else {
+    MICROTOME_UNROLL
+    for (int i = 0; i < PX; ++i) {
+      MICROTOME_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[i][v] = load(out + i * kBlock + v * kLanes);
+    }
   }
   for (int b = 0; b < a.blocks; ++b, in += a.block_stride) {
     const int channels = a.block_channels[b];
@@ -44,25 +54,37 @@ inline void product_tile(const WinogradProductArgs& a, const float* in, const fl
 
 template <int PX>
 inline void product_tile_of(int tiles, const WinogradProductArgs& a, const float* in, const float* w,
-                            float* out) {
+                            float* out, bool first) {
   if (tiles == PX)
-    product_tile<PX>(a, in, w, out);
+    product_tile<PX>(a, in, w, out, first);
   else if constexpr (PX > 1)
-    product_tile_of<PX - 1>(tiles, a, in, w, out);
+    product_tile_of<PX - 1>(tiles, a, in, w, out, first);
+}
+
+// All tiles, one block of outputs, the channel blocks of `a`.
+inline void product_row(const WinogradProductArgs& a, const float* w, float* out, bool first) {
+  constexpr int PX = kProductPixels;
+  int t = 0;
+  for (; a.tiles - t >= 2 * PX; t += PX) product_tile<PX>(a, a.in + t * kBlock, w, out + t * kBlock, first);
+  // The rest, fewer than 2 PX tiles, in two about equal parts: one or two alone would wait for the latency.
+  const int rest = a.tiles - t, half = rest > PX ? (rest + 1) / 2 : rest;
+  product_tile_of<PX>(half, a, a.in + t * kBlock, w, out + t * kBlock, first);
+  t += half;
+  if (rest > half) product_tile_of<PX>(rest - half, a, a.in + t * kBlock, w, out + t * kBlock, first);
 }
 
 inline void winograd_product_f32(const WinogradProductArgs& a) {
-  constexpr int PX = kProductPixels;
-  for (int o = 0; o < a.outputs; ++o) {
-    const float* w = a.weights + o * a.weight_stride;
-    float* out = a.out + o * a.out_stride;
-    int t = 0;
-    for (; a.tiles - t >= 2 * PX; t += PX) product_tile<PX>(a, a.in + t * kBlock, w, out + t * kBlock);
-    // The rest, fewer than 2 PX tiles, in two about equal parts: one or two alone would wait for the latency.
-    const int rest = a.tiles - t, first = rest > PX ? (rest + 1) / 2 : rest;
-    product_tile_of<PX>(first, a, a.in + t * kBlock, w, out + t * kBlock);
-    t += first;
-    if (rest > first) product_tile_of<PX>(rest - first, a, a.in + t * kBlock, w, out + t * kBlock);
+  constexpr int kSlab = 16;  // channel blocks whose U, 16 KiB per block of outputs, stays in L1 for all tiles
+  WinogradProductArgs slab = a;
+  std::ptrdiff_t channels = 0;
+  for (int b = 0; b < a.blocks; b += kSlab) {
+    slab.blocks = a.blocks - b < kSlab ? a.blocks - b : kSlab;
+    slab.block_channels = a.block_channels + b;
+    slab.in = a.in + b * a.block_stride;
+    for (int o = 0; o < a.outputs; ++o)
+      product_row(slab, a.weights + o * a.weight_stride + channels * kBlock, a.out + o * a.out_stride,
+                  b == 0);
+    for (int i = 0; i < slab.blocks; ++i) channels += slab.block_channels[i];
   }
 }
 
