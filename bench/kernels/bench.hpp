@@ -5,6 +5,7 @@
 #include <microtome/core/kernel_table.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ struct LineAllocator {
 };
 
 using Floats = std::vector<float, LineAllocator<float>>;
+using Bytes = std::vector<std::uint8_t, LineAllocator<std::uint8_t>>;
+using Shorts = std::vector<std::int16_t, LineAllocator<std::int16_t>>;
+using Ints = std::vector<std::int32_t, LineAllocator<std::int32_t>>;
 
 /// n values that are neither zero nor denormal.
 inline Floats some(std::size_t n) {
