@@ -1,6 +1,7 @@
 // What the checks of the integer kernels share. Nothing is rounded differently anywhere: a kernel is right
 // when every byte equals its scalar reference's.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -30,6 +31,24 @@ std::ptrdiff_t first_difference(A& got, B& want) {
   for (std::size_t i = 0; i < want.size(); ++i)
     if (got[i] != want[i]) return static_cast<std::ptrdiff_t>(i);
   return -1;
+}
+
+/// How sums become 8 bits: multipliers and zero point.
+struct Step {
+  float m_pos, m_neg;
+  int zero_point;
+};
+
+/// Steps for sums of `bits` bits: into the range of 8 bits; with many ties; ReLU; to almost nothing; far
+/// beyond.
+inline std::vector<Step> steps(int bits) {
+  const float unit = std::ldexp(1.0f, 9 - bits);
+  return {{unit * 0.73f, unit * 0.0073f, 77},
+          {unit, unit, 128},
+          {unit / 2, 0.0f, 0},
+          {unit * 1e-3f, unit * 1e-5f, 3},
+          {unit * 3e4f, unit * 3e4f, 255},
+          {1e38f, 1e36f, 254}};
 }
 
 /// `channels` in blocks of 16: the pairs in use of each.
