@@ -26,6 +26,8 @@ class RowSource {
   /// Writes pixels [at, at + n) along the last axis of channel block `block` to out[n][16]. The range lies
   /// inside size(): padding is the convolution's business.
   virtual void row(const KernelTable& k, int block, const Index<Rank>& at, int n, T* out) const = 0;
+  /// What a convolution pads with: the value that stands for zero.
+  virtual T padding() const { return T{}; }
 };
 
 /// A norm's affine and the activation after it, padded to whole blocks.

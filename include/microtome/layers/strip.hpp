@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "../core/parallel.hpp"
@@ -32,8 +31,8 @@ template <class T, int Rank>
 using Sources = std::vector<const RowSource<T, Rank>*>;
 
 /// Copies channel block `block` of `source`, pixels [first, last), to `out`: rows of `row_pixels` pixels, the
-/// outer axes `rows` long. What lies outside the source becomes zero: padding is zero in the activated
-/// behind whatever the source does to its pixels. So do rows from `end` on along axis 0: below a band the
+/// outer axes `rows` long. What lies outside the source becomes source.padding(): padding is zero behind
+/// whatever the source does to its pixels. So do rows from `end` on along axis 0: below a band the
 /// source has not been computed yet.
 template <class T, int Rank>
 void fill_strip(const KernelTable& k, const RowSource<T, Rank>& source, int block, const Index<Rank>& first,
@@ -44,6 +43,7 @@ void fill_strip(const KernelTable& k, const RowSource<T, Rank>& source, int bloc
   const std::int64_t n = last[Rank - 1] - first[Rank - 1];
   const std::int64_t left = std::clamp<std::int64_t>(-first[Rank - 1], 0, n);
   const std::int64_t right = std::clamp<std::int64_t>(limit[Rank - 1] - first[Rank - 1], left, n);
+  const T padding = source.padding();
   for_each_row<Rank>(first, last, [&](const Index<Rank>& at) {
     std::int64_t row = 0;
     bool inside = right > left;
@@ -52,17 +52,15 @@ void fill_strip(const KernelTable& k, const RowSource<T, Rank>& source, int bloc
       inside = inside && at[d] >= 0 && at[d] < limit[d];
     }
     T* to = out + row * row_pixels * kChannelBlock;
-    const auto zero = [&](std::int64_t from, std::int64_t to_pixel) {
-      if (to_pixel > from)
-        std::memset(static_cast<void*>(to + from * kChannelBlock), 0,
-                    static_cast<std::size_t>(to_pixel - from) * kChannelBlock * sizeof(T));
+    const auto pad = [&](std::int64_t from, std::int64_t to_pixel) {
+      std::fill(to + from * kChannelBlock, to + to_pixel * kChannelBlock, padding);
     };
-    if (!inside) return zero(0, n);
+    if (!inside) return pad(0, n);
     Index<Rank> from = at;
     from[Rank - 1] += left;
-    zero(0, left);
+    pad(0, left);
     source.row(k, block, from, static_cast<int>(right - left), to + left * kChannelBlock);
-    zero(right, n);
+    pad(right, n);
   });
 }
 
