@@ -17,6 +17,7 @@
 #include "head.hpp"
 #include "net_conv.hpp"
 #include "state_dict.hpp"
+#include "unet_layers.hpp"
 #include "unfused.hpp"
 
 namespace microtome {
@@ -62,61 +63,9 @@ class ResUnet {
   /// given. Throws InputError naming the tensor, and UsageError if `options` name an algorithm for a layer
   /// that does not exist or cannot use it.
   ResUnet(const SafeTensors& file, ModelInfo& info, const EngineOptions& options = {}) : options_(options) {
-    const bool residual = info.architecture == "resunet";
     read_unet_shape<Rank>(file, info);
-    const int f = info.base_filters;
     const StateDict<Rank> b{file, info.transposed, &info.parameters};
-    // Without residual connections a block's first convolution has one reader, so the norm behind it folds
-    // too.
-    const auto first_norm = [&](const std::string& n) {
-      return residual ? Affine() : b.norm(n, channels_of(n, f));
-    };
-    const auto slope = [&](bool activated) { return activated ? kLeakySlope : kNoActivation; };
-    const auto prologue = [&](const std::string& n, int c) { return Prologue(b.norm(n, c), kLeakySlope, c); };
-    Prologue activated;  // of what is enlarged: its norm is in the convolution before it
-    activated.slope = kLeakySlope;
-    const auto maybe = [&](bool folded, const std::string& n, int c) {
-      return folded ? Prologue() : prologue(n, c);
-    };
-
-    add(b, "ins.conv0", {info.input_channels}, f, 3, 1, first_norm("ins.in_0"), slope(!residual),
-        {Prologue()}, 0);
-    add(b, "ins.conv1", {f}, f, 3, 1, b.norm("ins.in_1", f), kLeakySlope, {maybe(!residual, "ins.in_0", f)},
-        0);
-    add(b, "ins.conv2", {f}, f, 3, 1, {}, kNoActivation, {Prologue()}, 0).adds = residual;
-    for (int k = 0; k < 4; ++k) {
-      const std::string ds = "ds_" + std::to_string(k), en = "en_" + std::to_string(k + 1);
-      const int c = f << k;
-      const bool fold_en = info.norm_before_down && !residual;
-      if (info.norm_before_down)
-        add(b, ds + ".conv0", {c}, 2 * c, 3, 2, fold_en ? b.norm(en + ".in_0", 2 * c) : Affine(),
-            slope(fold_en), {prologue(ds + ".in_0", c)}, k + 1);
-      else
-        add(b, ds + ".conv0", {c}, 2 * c, 3, 2, b.norm(ds + ".in_0", 2 * c), kLeakySlope, {Prologue()},
-            k + 1);
-      add(b, en + ".conv0", {2 * c}, 2 * c, 3, 1, b.norm(en + ".in_1", 2 * c), kLeakySlope,
-          {maybe(fold_en, en + ".in_0", 2 * c)}, k + 1);
-      add(b, en + ".conv1", {2 * c}, 2 * c, 3, 1, {}, kNoActivation, {Prologue()}, k + 1).adds = residual;
-    }
-    for (int k = 3; k >= 0; --k) {
-      const std::string us = "us_" + std::to_string(k), de = "de_" + std::to_string(k);
-      const int c = f << k, o = k == 0 ? 2 * f : c;
-      const Affine cat = b.norm(de + ".in_0", 2 * c);
-      const bool low = options_.low_resolution_1x1;
-      add(b, us + ".conv0", {2 * c}, c, 1, 1, slice(cat, 0, c), slope(!low), {Prologue()}, low ? k + 1 : k)
-          .enlarges = !low;
-      add(b, de + ".conv0", {c, c}, o, 3, 1, first_norm(de + ".in_1"), slope(!residual),
-          {low ? activated : Prologue(), Prologue(slice(cat, c, c), kLeakySlope, c)}, k)
-          .enlarges = low;
-      add(b, de + ".conv1", {o}, o, 3, 1, b.norm(de + ".in_2", o), kLeakySlope,
-          {maybe(!residual, de + ".in_1", o)}, k);
-      const bool fold_out = k == 0 && !residual;
-      add(b, de + ".conv2", {o}, o, 3, 1, fold_out ? b.norm("out.in_0", o) : Affine(), slope(fold_out),
-          {Prologue()}, k)
-          .adds = residual;
-    }
-    add(b, "out.conv0", {2 * f}, info.classes, 3, 1, {}, kNoActivation, {maybe(!residual, "out.in_0", 2 * f)},
-        0);
+    for (const UnetLayer& l : unet_layers(info, options_.low_resolution_1x1)) add(b, l);
     for (const auto& [name, algorithm] : options_.algorithms)
       if (std::none_of(convs_.begin(), convs_.end(), [&, n = &name](const auto& c) { return c.name == *n; }))
         throw UsageError("algorithm", "'" + name + "' is not a layer of this network");
@@ -273,31 +222,30 @@ class ResUnet {
 
   static constexpr int kDecoder = 15;  // index of us_3.conv0: 3 of ins, 4 x (ds, en, en)
 
-  static int channels_of(const std::string& norm, int f) {  // of ins.in_0 and de_k.in_1
-    if (norm[0] == 'i') return f;
-    const int k = norm[3] - '0';
-    return k == 0 ? 2 * f : f << k;
-  }
-
   static Index<Rank> at_level(Index<Rank> size, int level) {
     for (auto& s : size) s >>= level;
     return size;
   }
 
-  NetConv<Rank>& add(const StateDict<Rank>& b, const std::string& name, std::vector<int> in, int out,
-                     int kernel, int stride, Affine after, float slope, std::vector<Prologue> prologues,
-                     int level) {
-    std::vector<Prologue> passes = split_epilogue(options_, after, slope, out);
-    ConvShape shape{std::move(in), out, kernel, stride, slope, ConvAlgorithm::direct};
-    shape.algorithm = algorithm_of(name, shape);
-    const std::string weight = name + ".weight";
-    const WeightRows rows = b.kernel(weight, out, shape.inputs(), kernel);
-    const std::vector<float> bias = b.read(name + ".bias", {out});
-    convs_.push_back(
-        {name, Conv<float, Rank>(std::move(shape), rows, bias, after), std::move(prologues), level});
-    convs_.back().passes = std::move(passes);
+  void add(const StateDict<Rank>& b, const UnetLayer& l) {
+    const auto slope = [](bool activated) { return activated ? kLeakySlope : kNoActivation; };
+    ConvShape shape{{}, l.out, l.kernel, l.stride, slope(l.activated), ConvAlgorithm::direct};
+    std::vector<Prologue> prologues;
+    for (const UnetSource& s : l.sources) {
+      shape.in.push_back(s.channels);
+      prologues.emplace_back();
+      if (!s.norm.none()) prologues.back() = Prologue(b.norm(s.norm), slope(s.activated), s.channels);
+      prologues.back().slope = slope(s.activated);
+    }
+    Affine after = b.norm(l.norm);
+    std::vector<Prologue> passes = split_epilogue(options_, after, shape.slope, l.out);
+    shape.algorithm = algorithm_of(l.name, shape);
+    const std::string weight = l.name + ".weight";
+    const WeightRows rows = b.kernel(weight, l.out, shape.inputs(), l.kernel);
+    const std::vector<float> bias = b.read(l.name + ".bias", {l.out});
+    convs_.push_back({l.name, Conv<float, Rank>(std::move(shape), rows, bias, after), std::move(prologues),
+                      l.level, l.sources[0].enlarged, l.adds != UnetLayer::kNothing, std::move(passes)});
     b.file.release(b.file.entry(weight));
-    return convs_.back();
   }
 
   ConvAlgorithm algorithm_of(const std::string& name, const ConvShape& shape) const {

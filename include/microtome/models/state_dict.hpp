@@ -8,6 +8,7 @@
 #include "../io/model_info.hpp"
 #include "../io/safetensors.hpp"
 #include "../layers/conv.hpp"
+#include "unet_layers.hpp"
 
 namespace microtome {
 
@@ -31,6 +32,10 @@ struct StateDict {
     for (const float v : var)
       if (v < 0) throw InputError(file.path(), n + ".running_var", "holds a negative variance");
     return affine_of_norm(weight, bias, mean, var);
+  }
+  /// The affine of a part of a norm; the identity where there is none.
+  Affine norm(const NormPart& p) const {
+    return p.none() ? Affine() : slice(norm(p.name, p.channels), p.first, p.count);
   }
   /// Rows of a convolution's weight tensor, in the orientation of the images that will be fed.
   WeightRows kernel(const std::string& n, int out, int in, int k) const {
