@@ -1,0 +1,28 @@
+// Which convolutions the integer Winograd kernels compute exactly (mathematics: kernels/winograd_int.hpp).
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace microtome {
+
+/// Sums of smaller magnitude come out of the integer Winograd kernels exactly; larger ones lose their high
+/// bits.
+inline constexpr std::int64_t kWinogradSumLimit = std::int64_t{1} << 25;
+
+/// The largest magnitude that any partial sum of input * weight can have, in any order, for inputs in
+/// [0, max_input] (acts, padding included, as a padded pixel is a zero point in the same range).
+/// `weights`: the `count` weights of one output channel.
+inline std::int64_t largest_sum(const std::int8_t* weights, std::size_t count, int max_input = 255) {
+  std::int64_t positive = 0, negative = 0;
+  for (std::size_t i = 0; i < count; ++i) (weights[i] > 0 ? positive : negative) += weights[i];
+  return max_input * std::max(positive, -negative);
+}
+
+/// Whether the integer Winograd kernels are exact for an output channel with these weights, whatever the
+/// input is. Layers with a channel for which they are not take the direct kernel.
+inline bool winograd_is_exact(const std::int8_t* weights, std::size_t count) {
+  return largest_sum(weights, count) < kWinogradSumLimit;
+}
+
+}  // namespace microtome
