@@ -120,9 +120,13 @@ class Conv {
   void run(const RunContext& ctx, const Sources<T, Rank>& sources, const Tensor<T, Rank>& out,
            const Tensor<T, Rank>* residual, const Rows& rows) const {
     if (rows.begin >= rows.end) return;
+    const auto tail = [&](int block, const Index<Rank>& at) -> FloatArithmetic::Tail {
+      return {bias_of(block), shape_.slope, residual ? residual->pixel(block, at) : nullptr,
+              out.pixel(block, at)};
+    };
     if constexpr (Rank == 2)
-      if (is_winograd()) return winograd().run(ctx, sources, out, residual, rows);
-    direct().run(ctx, sources, out, residual, rows);
+      if (is_winograd()) return winograd().run(ctx, sources, out.size, rows, tail);
+    direct().run(ctx, sources, out.size, rows, tail);
   }
   void run(const RunContext& ctx, const Sources<T, Rank>& sources, const Tensor<T, Rank>& out,
            const Tensor<T, Rank>* residual = nullptr) const {
@@ -135,7 +139,10 @@ class Conv {
   template <class Done>
   void run_to(const RunContext& ctx, const Sources<T, Rank>& sources, const Index<Rank>& size,
               const Rows& rows, Done&& done) const {
-    direct().run_to(ctx, sources, size, rows, done);
+    const auto tail = [&](int block, T* row) -> FloatArithmetic::Tail {
+      return {bias_of(block), shape_.slope, nullptr, row};
+    };
+    direct().run_to(ctx, sources, size, rows, tail, done);
   }
 
  private:
@@ -146,6 +153,8 @@ class Conv {
     for (int d = 0; d < Rank; ++d) n *= shape_.kernel;
     return n;
   }
+
+  const float* bias_of(int block) const { return bias_.data() + block * kChannelBlock; }
 
   bool keeps_transformed_weights() const { return is_winograd() && !transforms_weights_late(shape_); }
 
@@ -222,32 +231,30 @@ class Conv {
     }
   }
 
-  DirectConv<T, Rank> direct() const {
-    DirectConv<T, Rank> d;
-    d.block_channels = block_channels_.data();
+  DirectConv<FloatArithmetic, Rank> direct() const {
+    DirectConv<FloatArithmetic, Rank> d;
+    d.block_depth = block_channels_.data();
     d.blocks = static_cast<int>(block_channels_.size());
     d.out_channels = shape_.out;
     d.kernel = shape_.kernel;
     d.stride = shape_.stride;
     d.weights = weights_.as<float>();
     d.block_weights = block_weights_;
-    d.bias = bias_.data();
-    d.slope = shape_.slope;
     d.head = algorithm() == ConvAlgorithm::head;
     return d;
   }
 
-  WinogradConv winograd() const {
-    WinogradConv w;
+  WinogradConv<FloatArithmetic> winograd() const {
+    WinogradConv<FloatArithmetic> w;
     w.tile = tile();
-    w.block_channels = block_channels_.data();
+    w.block_depth = block_channels_.data();
     w.blocks = static_cast<int>(block_channels_.size());
-    w.in_channels = shape_.inputs();
+    w.depth = shape_.inputs();
     w.out_channels = shape_.out;
-    w.weights = weights_.as<float>();
-    w.transformed = keeps_transformed_weights();
-    w.bias = bias_.data();
-    w.slope = shape_.slope;
+    if (keeps_transformed_weights())
+      w.transformed = weights_.as<float>();
+    else
+      w.weights = weights_.as<float>();
     return w;
   }
 

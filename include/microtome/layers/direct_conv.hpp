@@ -1,54 +1,60 @@
-// Direct convolution: padded strip -> conv_row_f32, one row of 16 output channels at a time. Any spatial
-// rank, kernel 1 or 3, stride 1 or 2. What Winograd (winograd_conv.hpp) cannot or should not do.
+// Direct convolution: padded strip -> conv_row_f32 or conv_row_i16, one row of 16 output channels at a time.
+// Any spatial rank, kernel 1 or 3, stride 1 or 2. What Winograd (winograd_conv.hpp) cannot or should not do.
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
+#include "float_arithmetic.hpp"
 #include "strip.hpp"
 
 namespace microtome {
 
-/// One direct convolution; weights belong to the layer that owns it (layers/conv.hpp).
-template <class T, int Rank>
+/// One direct convolution; weights belong to the layer that owns it. `Arithmetic`: FloatArithmetic or
+/// IntArithmetic. What becomes of the sums is up to whoever runs it.
+template <class Arithmetic, int Rank>
 struct DirectConv {
-  const int* block_channels = nullptr;  ///< [blocks]: channels in use per input block
+  using Value = typename Arithmetic::Value;
+  using Logit = typename Arithmetic::Logit;
+  using Weight = typename Arithmetic::Weight;
+
+  const int* block_depth = nullptr;  ///< [blocks]: channels (floats) or pairs of them (integers) in use
   int blocks = 0, out_channels = 0, kernel = 1, stride = 1;
-  const float* weights = nullptr;  ///< [out block][in block][taps][kernel][channels][16]; of a head [out][in
-                                   ///< block][taps][kernel][16]
-  std::size_t block_weights = 0;   ///< floats per block of outputs
-  const float* bias = nullptr;     ///< [out blocks * 16]
-  float slope = kNoActivation;
-  bool head = false;  ///< few outputs: head_row_f32; no activation, no residual, stride 1
+  const Weight* weights = nullptr;  ///< [out block][in block][taps][kernel][depth][line]; of a head [out][in
+                                    ///< block][taps][kernel][16]
+  std::size_t block_weights = 0;    ///< weights per block of outputs
+  bool head = false;                ///< few outputs: head_row_f32; no activation, no residual, stride 1
 
   /// Bytes of scratch one worker needs for an output of `size`; `rows_too` if the rows go to scratch as well.
   std::size_t scratch_bytes(const Index<Rank>& size, int workers, bool rows_too) const {
     const Strip s = plan(size, workers);
-    return (s.floats() + (rows_too ? row_floats(s.tile) : 0)) * sizeof(T);
+    return strip_bytes(s) + (rows_too ? row_elements(s.tile) * sizeof(Logit) : 0);
   }
 
-  /// Rows [rows.begin, rows.end) of axis 0 of the output tensor.
-  void run(const RunContext& ctx, const Sources<T, Rank>& sources, const Tensor<T, Rank>& out,
-           const Tensor<T, Rank>* residual, const Rows& rows) const {
+  /// Rows [rows.begin, rows.end) of axis 0 of an output of `size`. tail(block, at) says what becomes of the
+  /// sums of the row from pixel `at` on.
+  template <class TailOf>
+  void run(const RunContext& ctx, const Sources<Value, Rank>& sources, const Index<Rank>& size,
+           const Rows& rows, TailOf&& tail) const {
     run_tiles(
-        ctx, sources, out.size, rows, false,
-        [&](int block, const Index<Rank>& at, const Index<Rank>&, T*) { return out.pixel(block, at); },
-        [&](int block, const Index<Rank>& at) { return residual ? residual->pixel(block, at) : nullptr; },
-        [](const Index<Rank>&, const Index<Rank>&, const Index<Rank>&, const T*) {});
+        ctx, sources, size, rows, false,
+        [&](int block, const Index<Rank>& at, const Index<Rank>&, Logit*) { return tail(block, at); },
+        [](const Index<Rank>&, const Index<Rank>&, const Index<Rank>&, const Logit*) {});
   }
 
   /// As run(), but the rows of a tile go to scratch memory [block][row][tile width][16] and are handed to
-  /// done(begin, end, tile, rows), `tile` being the extents that index `rows`.
-  template <class Done>
-  void run_to(const RunContext& ctx, const Sources<T, Rank>& sources, const Index<Rank>& size,
-              const Rows& rows, Done&& done) const {
+  /// done(begin, end, tile, rows), `tile` being the extents that index `rows`. tail(block, row) says how.
+  template <class TailOf, class Done>
+  void run_to(const RunContext& ctx, const Sources<Value, Rank>& sources, const Index<Rank>& size,
+              const Rows& rows, TailOf&& tail, Done&& done) const {
     run_tiles(
         ctx, sources, size, rows, true,
-        [&](int block, const Index<Rank>& at, const Index<Rank>& tile, T* to) {
+        [&](int block, const Index<Rank>& at, const Index<Rank>& tile, Logit* to) {
           std::int64_t r = block;
           for (int d = 0; d < Rank - 1; ++d) r = r * tile[d] + at[d];
-          return to + r * tile[Rank - 1] * kChannelBlock;
+          return tail(block, to + r * tile[Rank - 1] * kChannelBlock);
         },
-        [](int, const Index<Rank>&) -> const T* { return nullptr; }, done);
+        done);
   }
 
  private:
@@ -58,12 +64,18 @@ struct DirectConv {
     Index<Rank> input{};  // input pixels with padding
     std::int64_t row_pixels = 0, rows = 0;
     int blocks = 0;
-    std::size_t floats() const {
+    std::size_t elements() const {
       return static_cast<std::size_t>(row_pixels * rows * blocks) * kChannelBlock;
     }
   };
 
-  std::size_t row_floats(const Index<Rank>& tile) const {
+  // Whole cache lines, so that rows behind it start at one.
+  static std::size_t strip_bytes(const Strip& s) {
+    return (s.elements() * sizeof(Value) + kLine - 1) / kLine * kLine;
+  }
+  static constexpr std::size_t kLine = 64;
+
+  std::size_t row_elements(const Index<Rank>& tile) const {
     return static_cast<std::size_t>(volume<Rank>(tile)) *
            static_cast<std::size_t>(channel_blocks(out_channels)) * kChannelBlock;
   }
@@ -102,7 +114,8 @@ struct DirectConv {
       // Loading a pixel costs about as much as 1/8 of the arithmetic on it.
       double cost = (1.0 + 0.125 * input / (static_cast<double>(volume<Rank>(tile)) * stride * stride)) *
                     turns * workers / tasks;
-      const double excess = static_cast<double>(s.floats() * sizeof(T)) / static_cast<double>(kStripBytes);
+      const double excess =
+          static_cast<double>(s.elements() * sizeof(Value)) / static_cast<double>(kStripBytes);
       if (excess > 1) cost *= 4 * excess;
       if (best_cost == 0 || cost < best_cost) best = s, best_cost = cost;
     };
@@ -116,10 +129,9 @@ struct DirectConv {
     return best;
   }
 
-  template <class OutRow, class ResidualRow, class Done>
-  void run_tiles(const RunContext& ctx, const Sources<T, Rank>& sources, const Index<Rank>& size,
-                 const Rows& rows, bool rows_too, OutRow&& out_row, ResidualRow&& residual_row,
-                 Done&& done) const {
+  template <class TailOf, class Done>
+  void run_tiles(const RunContext& ctx, const Sources<Value, Rank>& sources, const Index<Rank>& size,
+                 const Rows& rows, bool rows_too, TailOf&& tail, Done&& done) const {
     Index<Rank> part = size;
     part[0] = rows.end - rows.begin;
     Index<Rank> band = size;
@@ -140,87 +152,83 @@ struct DirectConv {
         rest /= tiles[d];
       }
       begin[0] += rows.begin, end[0] += rows.begin;
-      T* scratch = (*ctx.scratch)[static_cast<std::size_t>(worker)].template as<T>();
-      T* to = rows_too ? scratch + strip.floats() : nullptr;
+      const AlignedBuffer& memory = (*ctx.scratch)[static_cast<std::size_t>(worker)];
+      Value* scratch = memory.as<Value>();
+      Logit* to = rows_too ? memory.as<Logit>(strip_bytes(strip)) : nullptr;
       fill(*ctx.kernels, sources, strip, begin, end, scratch);
-      convolve(
-          *ctx.kernels, strip, begin, end, scratch,
-          [&](int block, const Index<Rank>& at) {
-            Index<Rank> from = at;  // in the tile when the rows go to scratch, in the tensor otherwise
-            if (rows_too)
-              for (int d = 0; d < Rank; ++d) from[d] -= begin[d];
-            return out_row(block, from, strip.tile, to);
-          },
-          residual_row);
+      convolve(*ctx.kernels, strip, begin, end, scratch, [&](int block, const Index<Rank>& at) {
+        Index<Rank> from = at;  // in the tile when the rows go to scratch, in the tensor otherwise
+        if (rows_too)
+          for (int d = 0; d < Rank; ++d) from[d] -= begin[d];
+        return tail(block, from, strip.tile, to);
+      });
       done(begin, end, strip.tile, to);
     });
   }
 
   // Copies the input of output tile [begin, end) into the strip.
-  void fill(const KernelTable& k, const Sources<T, Rank>& sources, const Strip& strip,
-            const Index<Rank>& begin, const Index<Rank>& end, T* scratch) const {
+  void fill(const KernelTable& k, const Sources<Value, Rank>& sources, const Strip& strip,
+            const Index<Rank>& begin, const Index<Rank>& end, Value* scratch) const {
     const int pad = kernel / 2;
     Index<Rank> first{}, last{};
     for (int d = 0; d < Rank; ++d) {
       first[d] = begin[d] * stride - pad;
       last[d] = (end[d] - 1) * stride + kernel - pad;
     }
-    for (const RowSource<T, Rank>* source : sources)
+    for (const RowSource<Value, Rank>* source : sources)
       for (int block = 0; block < channel_blocks(source->channels()); ++block) {
-        fill_strip<T, Rank>(k, *source, block, first, last, strip.input, strip.row_pixels, last[0], scratch);
+        fill_strip<Value, Rank>(k, *source, block, first, last, strip.input, strip.row_pixels, last[0],
+                                scratch);
         scratch += strip.row_pixels * strip.rows * kChannelBlock;
       }
   }
 
-  template <class OutRow, class ResidualRow>
+  template <class TailOf>
   void convolve(const KernelTable& k, const Strip& strip, const Index<Rank>& begin, const Index<Rank>& end,
-                const T* scratch, OutRow&& out_row, ResidualRow&& residual_row) const {
+                const Value* scratch, TailOf&& tail) const {
     std::ptrdiff_t taps[9];
     int tap = 0;
     Index<Rank> tap_end{};
     for (auto& e : tap_end) e = kernel;
-    const std::int64_t row_floats_in = strip.row_pixels * kChannelBlock;
+    const std::int64_t row_elements_in = strip.row_pixels * kChannelBlock;
     const auto row_number = [&](const Index<Rank>& at) {
       std::int64_t r = 0;
       for (int d = 0; d < Rank - 1; ++d) r = r * strip.input[d] + at[d];
       return r;
     };
     for_each_row<Rank>(Index<Rank>{}, tap_end,
-                       [&](const Index<Rank>& at) { taps[tap++] = row_number(at) * row_floats_in; });
-    const std::ptrdiff_t block_stride = static_cast<std::ptrdiff_t>(strip.rows * row_floats_in);
+                       [&](const Index<Rank>& at) { taps[tap++] = row_number(at) * row_elements_in; });
+    const std::ptrdiff_t block_stride = static_cast<std::ptrdiff_t>(strip.rows * row_elements_in);
     const int width = static_cast<int>(end[Rank - 1] - begin[Rank - 1]);
     const auto input_row = [&](const Index<Rank>& at) {
       Index<Rank> from{};
       for (int d = 0; d < Rank - 1; ++d) from[d] = (at[d] - begin[d]) * stride;
-      return scratch + row_number(from) * row_floats_in;
+      return scratch + row_number(from) * row_elements_in;
     };
-    if (head) {
-      for_each_row<Rank>(begin, end, [&](const Index<Rank>& at) {
-        k.head_row_f32({input_row(at), block_stride, strip.blocks, taps, tap, kernel, weights, bias,
-                        out_channels, out_row(0, at), width});
-      });
-      return;
-    }
-    ConvRowArgs a{};
+    if constexpr (std::is_same_v<Arithmetic, FloatArithmetic>)
+      if (head) {
+        for_each_row<Rank>(begin, end, [&](const Index<Rank>& at) {
+          const typename Arithmetic::Tail t = tail(0, at);
+          k.head_row_f32({input_row(at), block_stride, strip.blocks, taps, tap, kernel, weights, t.bias,
+                          out_channels, t.out, width});
+        });
+        return;
+      }
+    typename Arithmetic::ConvRow a{};
     a.block_stride = block_stride;
-    a.block_channels = block_channels;
     a.blocks = strip.blocks;
     a.tap_rows = taps;
     a.taps = tap;
     a.kernel_width = kernel;
     a.stride = stride;
-    a.slope = slope;
     a.width = width;
     // Output blocks outermost: one block's weights (C * 9 * 64 bytes) are reused by every row of the strip.
     for (int block = 0; block < channel_blocks(out_channels); ++block) {
       a.weights = weights + static_cast<std::size_t>(block) * block_weights;
-      a.bias = bias + block * kChannelBlock;
       a.out_channels = std::min(kChannelBlock, out_channels - block * kChannelBlock);
       for_each_row<Rank>(begin, end, [&](const Index<Rank>& at) {
         a.in = input_row(at);
-        a.out = out_row(block, at);
-        a.residual = residual_row(block, at);
-        k.conv_row_f32(a);
+        Arithmetic::conv_row(k, a, block_depth, tail(block, at));
       });
     }
   }
