@@ -1,7 +1,7 @@
 // load_row_i16 for every instruction set: one pixel per turn, factors and terms stay in registers. A 16-bit
 // value and anything beside it, times the pair (factor, 0), is a product of 32 bits in one instruction.
 #pragma once
-#include "../requantize_simd.hpp"
+#include "../act_row_simd.hpp"
 #include "args.hpp"
 
 namespace microtome::MICROTOME_ISA {

@@ -1,7 +1,7 @@
 // probabilities_i32 for every instruction set: chunks of 64 pixels are transposed into planes, looked up one
 // by one, and divided in vectors.
 #pragma once
-#include "../requantize_simd.hpp"
+#include "../act_row_simd.hpp"
 #include "args.hpp"
 
 namespace microtome::MICROTOME_ISA {

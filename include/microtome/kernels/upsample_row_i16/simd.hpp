@@ -1,7 +1,7 @@
 // upsample_row_i16 for every instruction set: left and right neighbour side by side, so that one instruction
 // multiplies both with the products of row and column weights, which fit in 16 bits, and adds.
 #pragma once
-#include "../requantize_simd.hpp"
+#include "../act_row_simd.hpp"
 #include "args.hpp"
 
 namespace microtome::MICROTOME_ISA {

@@ -11,9 +11,6 @@ struct Floats {
   FloatRegister v;
 };
 
-inline Floats load_floats(const float* p) {
-  return {MICROTOME_INT(loadu_ps)(p)};
-}
 inline void store(float* p, Floats f) {
   MICROTOME_INT(storeu_ps)(p, f.v);
 }
@@ -45,9 +42,6 @@ inline Ints requantized(Ints v, Floats positive, Floats negative, Floats low, Fl
   return rounded(
       {MICROTOME_INT(max_ps)(MICROTOME_INT(mul_ps)(f, positive.v), MICROTOME_INT(mul_ps)(f, negative.v))},
       low, high);
-}
-inline Ints requantized(Ints v, Floats multiplier, Floats low, Floats high) {
-  return rounded({MICROTOME_INT(mul_ps)(to_floats(v).v, multiplier.v)}, low, high);
 }
 
 // Packing 32 to 16 bits works within 128-bit lanes on AVX2. Kernels that begin with 16-bit values widen them
