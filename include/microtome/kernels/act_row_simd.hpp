@@ -1,5 +1,5 @@
-// core/requantize.hpp on vectors: sums of a pixel to acts or raws. Bit for bit the same as the functions
-// there.
+// to_act of core/requantize.hpp on vectors, for the kernels that fill strips (the convolutions have theirs in
+// int_tail_simd.hpp), and the order of channels in which they widen and pack.
 #pragma once
 #include "simd_int.hpp"
 
