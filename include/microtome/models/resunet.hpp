@@ -28,13 +28,13 @@ namespace microtome {
 inline constexpr std::int64_t kBandRows = 24;
 
 /// The algorithm for a layer. Below 16 input channels Winograd's transforms cost more than they save. F(6x6)
-/// multiplies least, but its weights grow by 7, F(4x4)'s by 4: from 256 x 256 channels on that counts for
+/// multiplies least, but its weights grow by 7, F(4x4)'s by 4: above 256 x 256 channels that counts for
 /// more, and the images there are too small for large tiles.
 template <int Rank>
 ConvAlgorithm choose_algorithm(const ConvShape& s, bool last) {
   if (last && s.out <= 4 && s.stride == 1 && s.slope == kNoActivation) return ConvAlgorithm::head;
   if (Rank != 2 || s.kernel != 3 || s.stride != 1 || s.inputs() < 16 || last) return ConvAlgorithm::direct;
-  return s.inputs() * s.out >= 256 * 256 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
+  return s.inputs() * s.out > 256 * 256 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
 }
 
 /// Sizes of all axes must be multiples of 16 (four halvings).

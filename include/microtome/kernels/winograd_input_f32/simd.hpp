@@ -1,6 +1,6 @@
 // winograd_input_f32 for every instruction set: columns first, then rows.
 //
-// The two columns that neighbouring tiles share are transformed once: a strip of kColumns columns goes
+// The two columns that neighbouring tiles share are transformed once: a strip of columns goes
 // through the vertical pass into a buffer that stays in L1, the horizontal pass reads it tile by tile. The
 // outer loops must not be unrolled: compilers would interleave several tiles' vectors and spill.
 #pragma once
@@ -10,11 +10,15 @@
 namespace microtome::MICROTOME_ISA {
 namespace {
 
+// Tiles in one go: with more of them, the lines of V that a vector fills by half have left L1 before the
+// other half comes.
+constexpr int kInputTiles = 2;
+
 template <int M>
 inline void winograd_input_tiles(const float* in, std::ptrdiff_t row_stride, int tiles, float* out,
                                  std::ptrdiff_t position_stride) {
-  constexpr int N = M + 2, kTiles = 4;
-  alignas(64) float strip[(kTiles * M + 2) * N * kLanes];
+  constexpr int N = M + 2;
+  alignas(64) float strip[(kInputTiles * M + 2) * N * kLanes];
   float* column = strip;
   MICROTOME_NO_UNROLL
   for (int x = 0; x < tiles * M + 2; ++x, in += kBlock, column += N * kLanes) {
@@ -43,8 +47,8 @@ inline void winograd_input_tiles(const float* in, std::ptrdiff_t row_stride, int
 
 template <int M>
 inline void winograd_input(const WinogradInputArgs& a) {
-  for (int t = 0; t < a.tiles; t += 4) {
-    const int tiles = a.tiles - t < 4 ? a.tiles - t : 4;
+  for (int t = 0; t < a.tiles; t += kInputTiles) {
+    const int tiles = a.tiles - t < kInputTiles ? a.tiles - t : kInputTiles;
     for (int v = 0; v < kBlock; v += kLanes)
       winograd_input_tiles<M>(a.in + t * M * kBlock + v, a.row_stride, tiles, a.out + t * kBlock + v,
                               a.position_stride);
