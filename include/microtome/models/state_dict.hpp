@@ -12,6 +12,29 @@
 
 namespace microtome {
 
+/// k^Rank.
+template <int Rank>
+std::size_t kernel_volume(int k) {
+  return static_cast<std::size_t>(Rank == 3 ? k * k * k : k * k);
+}
+
+/// Reverses the axes of `count` kernels of k^Rank values.
+template <int Rank, class T>
+void reverse_axes(T* kernels, std::size_t count, int k) {
+  static_assert(Rank == 2 || Rank == 3, "axis reversal of a square or cubic kernel");
+  if (k == 1) return;
+  constexpr bool cube = Rank == 3;
+  for (std::size_t n = 0; n < count; ++n, kernels += kernel_volume<Rank>(k))
+    for (int y = 0; y < k; ++y)
+      for (int x = 0; x < y; ++x)
+        for (int z = 0; z < (cube ? k : 1); ++z) {
+          const auto i = [&](int first, int last) {
+            return cube ? (first * k + z) * k + last : first * k + last;
+          };
+          std::swap(kernels[i(y, x)], kernels[i(x, y)]);
+        }
+}
+
 /// Reads tensors by name and counts their elements.
 template <int Rank>
 struct StateDict {
@@ -47,53 +70,50 @@ struct StateDict {
     return [this, n, &t, row, k](int o, float* to) {
       file.read(n, t, static_cast<std::size_t>(o) * row, row, to);
       // A network trained on transposed images equals the same network with transposed kernels.
-      static_assert(Rank == 2 || Rank == 3, "axis reversal of a square or cubic kernel");
-      if (!transposed || k == 1) return;
-      const std::size_t size = static_cast<std::size_t>(Rank == 3 ? k * k * k : k * k);
-      for (std::size_t at = 0; at < row; at += size)
-        for (int y = 0; y < k; ++y)
-          for (int x = 0; x < y; ++x)
-            for (int z = 0; z < (Rank == 3 ? k : 1); ++z) {
-              const auto i = [&](int first, int last) {
-                return at +
-                       static_cast<std::size_t>(Rank == 3 ? (first * k + z) * k + last : first * k + last);
-              };
-              std::swap(to[i(y, x)], to[i(x, y)]);
-            }
+      if (transposed) reverse_axes<Rank>(to, row / kernel_volume<Rank>(k), k);
     };
   }
 };
 
-/// Everything the tensor shapes tell: channels, classes, base filters, topology.
-/// Throws InputError.
+/// The shape of a tensor that has to have `rank` dimensions. Throws InputError.
+inline const std::vector<std::int64_t>& shape_of(const SafeTensors& file, const char* name,
+                                                 std::size_t rank) {
+  const TensorEntry& t = file.entry(name);
+  if (t.shape.size() != rank)
+    throw InputError(
+        file.path(), name,
+        "has shape " + shape_text(t.shape) + ", " + std::to_string(rank) + " dimensions expected");
+  return t.shape;
+}
+
+/// Channels, classes and base filters, from the shapes of the first and the last kernel. Throws InputError.
 template <int Rank>
-void read_unet_shape(const SafeTensors& file, ModelInfo& info) {
-  const auto shape = [&](const char* name, std::size_t rank) -> const std::vector<std::int64_t>& {
-    const TensorEntry& t = file.entry(name);
-    if (t.shape.size() != rank)
-      throw InputError(
-          file.path(), name,
-          "has shape " + shape_text(t.shape) + ", " + std::to_string(rank) + " dimensions expected");
-    return t.shape;
-  };
+void read_unet_channels(const SafeTensors& file, ModelInfo& info) {
   const auto bounded = [&](const char* name, std::int64_t v, std::int64_t high) {
     if (v < 1 || v > high)
       throw InputError(file.path(), name,
                        std::to_string(v) + " channels, 1 to " + std::to_string(high) + " supported");
     return static_cast<int>(v);
   };
-  const std::vector<std::int64_t>& first = shape("ins.conv0.weight", Rank + 2);
+  const std::vector<std::int64_t>& first = shape_of(file, "ins.conv0.weight", Rank + 2);
   info.base_filters = bounded("ins.conv0.weight", first[0], 256);
   info.input_channels = bounded("ins.conv0.weight", first[1], kChannelBlock);
-  info.classes = bounded("out.conv0.weight", shape("out.conv0.weight", Rank + 2)[0], 256);
-  const std::int64_t norm = shape("ds_0.in_0.weight", 1)[0];
+  info.classes = bounded("out.conv0.weight", shape_of(file, "out.conv0.weight", Rank + 2)[0], 256);
+  info.weight_type = file.entry("ins.conv0.weight").dtype;
+  info.parameters = 0;
+}
+
+/// Everything the tensor shapes tell: channels, classes, base filters, topology.
+/// Throws InputError.
+template <int Rank>
+void read_unet_shape(const SafeTensors& file, ModelInfo& info) {
+  read_unet_channels<Rank>(file, info);
+  const std::int64_t norm = shape_of(file, "ds_0.in_0.weight", 1)[0];
   info.norm_before_down = norm == info.base_filters;
   if (!info.norm_before_down && norm != 2 * info.base_filters)
     throw InputError(file.path(), "ds_0.in_0.weight",
                      "has " + std::to_string(norm) + " channels, " + std::to_string(info.base_filters) +
                          " or " + std::to_string(2 * info.base_filters) + " expected");
-  info.weight_type = file.entry("ins.conv0.weight").dtype;
-  info.parameters = 0;
   for (const auto& [name, t] : file.tensors())
     if (name.size() > 5 && name.find(".in_") != std::string::npos &&
         (name.rfind(".weight") == name.size() - 7 || name.rfind(".bias") == name.size() - 5))
