@@ -16,13 +16,18 @@ struct CommonArgs {
   bool quiet = false;
 };
 
+/// Models and how they are computed.
+struct TuningArgs {
+  bool no_tune = false;  ///< ignore what `microtome tune` found
+};
+
 /// Stain normalisation before the network (stain_option.hpp).
 struct StainArgs {
   std::string norm = "none";  ///< none | macenko | reinhard
   std::string target;         ///< slide or image whose colours are aimed at; empty: reference values
 };
 
-struct SegmentArgs : CommonArgs {
+struct SegmentArgs : CommonArgs, TuningArgs {
   std::vector<std::string> slides;
   std::string model;
   std::string output;
@@ -37,8 +42,9 @@ struct SegmentArgs : CommonArgs {
   bool overwrite = false;
 };
 
-struct InfoArgs {
+struct InfoArgs : TuningArgs {
   std::string path;
+  std::int64_t size = 0;  ///< side of the image that a model is described for, pixels; 0: its patch
   bool json = false;
 };
 
@@ -50,14 +56,14 @@ struct RegionArgs {
   bool hash = false;
 };
 
-struct DoctorArgs : CommonArgs {
+struct DoctorArgs : CommonArgs, TuningArgs {
   std::string model;
   bool json = false;
 };
 
 /// Either a mask against the truth (`prediction`, `truth`) or a model against images (`model`, `images`,
 /// `masks`).
-struct EvaluateArgs : CommonArgs {
+struct EvaluateArgs : CommonArgs, TuningArgs {
   std::string prediction, truth;
   std::string model, images, masks;
   BackendArgs backend;
@@ -67,12 +73,19 @@ struct EvaluateArgs : CommonArgs {
   std::string save_masks;  ///< directory for predicted masks; empty: not saved
 };
 
-struct BenchArgs : CommonArgs {
+struct BenchArgs : CommonArgs, TuningArgs {
   std::string model;
   std::int64_t size = 512;  ///< side of the image, pixels
   int runs = 7;
   bool ablate = false;  ///< also without one part of the engine at a time
   std::string json;     ///< file to write; empty: none
+};
+
+struct TuneArgs : CommonArgs {
+  std::string model;
+  std::int64_t size = 0;  ///< side of the image, pixels; 0: the model's patch
+  int runs = 7;
+  bool clear = false;
 };
 
 struct SynthArgs {
@@ -91,6 +104,7 @@ int run_region(const RegionArgs&);
 int run_doctor(const DoctorArgs&);
 int run_evaluate(const EvaluateArgs&);
 int run_bench(const BenchArgs&);
+int run_tune(const TuneArgs&);
 int run_synth(const SynthArgs&);
 
 }  // namespace microtome::tools

@@ -28,6 +28,7 @@ inline std::string size_text(const LayerReport& l) {
 inline void write_layer(JsonWriter& j, const LayerReport& l) {
   j.field("name", l.name);
   j.field("kernel", l.kernel);
+  j.field("tuned", l.tuned);
   j.field("input", l.prologue);
   j.field("in_channels", l.in_channels);
   j.field("out_channels", l.out_channels);
@@ -42,12 +43,12 @@ inline void write_layer(JsonWriter& j, const LayerReport& l) {
 
 /// One line per layer: what runs.
 inline void print_layers(const std::vector<LayerReport>& layers) {
-  std::printf("  %-12s %-14s %-22s %9s  %6s  %11s  %8s\n", "layer", "kernel", "input", "channels", "kernel",
+  std::printf("  %-12s %-17s %-22s %9s  %6s  %11s  %8s\n", "layer", "kernel", "input", "channels", "kernel",
               "output px", "GMAC");
   for (const LayerReport& l : layers)
-    std::printf("  %-12s %-14s %-22s %9s  %6s  %11s  %8.3f\n", l.name.c_str(), l.kernel.c_str(),
-                l.prologue.c_str(), channels_text(l).c_str(), kernel_text(l).c_str(), size_text(l).c_str(),
-                1e-9 * l.macs);
+    std::printf("  %-12s %-17s %-22s %9s  %6s  %11s  %8.3f\n", l.name.c_str(),
+                (l.kernel + (l.tuned ? " (tuned)" : "")).c_str(), l.prologue.c_str(),
+                channels_text(l).c_str(), kernel_text(l).c_str(), size_text(l).c_str(), 1e-9 * l.macs);
 }
 
 }  // namespace microtome::tools

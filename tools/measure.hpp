@@ -10,8 +10,15 @@
 
 #include "microtome/core/os.hpp"
 #include "microtome/models/model.hpp"
+#include "microtome/pipeline/progress.hpp"
+#include "signals.hpp"
 
 namespace microtome::tools {
+
+/// Throws Cancelled after a signal (SignalGuard).
+inline void check_interrupt() {
+  if (interrupted != 0) throw Cancelled();
+}
 
 /// Seconds of one or several runs. Best runs are chosen by CPU time, which other programs disturb least.
 class Timing {

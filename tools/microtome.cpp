@@ -20,6 +20,10 @@ void add_threads(CLI::App* verb, CommonArgs& a) {
   verb->add_flag("-q,--quiet", a.quiet, "no progress");
 }
 
+void add_tuning(CLI::App* verb, TuningArgs& a) {
+  verb->add_flag("--no-tune", a.no_tune, "ignore what 'microtome tune' found");
+}
+
 void add_stain(CLI::App* verb, StainArgs& a) {
   verb->add_option(
           "--stain-norm", a.norm,
@@ -96,6 +100,7 @@ int run(int argc, char** argv) {
   s->add_option("--max-memory", memory, "memory budget, e.g. 512M or 2G (default: a quarter of the RAM)");
   add_stain(s, segment.stain);
   s->add_flag("--overwrite", segment.overwrite, "redo slides whose results exist");
+  add_tuning(s, segment);
   add_threads(s, segment);
   s->footer(
       "Examples:\n"
@@ -109,8 +114,12 @@ int run(int argc, char** argv) {
   InfoArgs info;
   auto* i = app.add_subcommand("info", "describe a slide or a model");
   i->add_option("path", info.path, "slide, image or weights file")->required();
+  i->add_option("--size", info.size, "of a model: side of the image to plan for, pixels (default: its patch)")
+      ->check(CLI::Range(16, 16384));
   i->add_flag("--json", info.json, "machine-readable");
-  i->footer("Examples:\n  microtome info slide.svs\n  microtome info weights/nuclei-b16.safetensors --json");
+  add_tuning(i, info);
+  i->footer(
+      "Examples:\n  microtome info slide.svs\n  microtome info weights/nuclei-b16.safetensors --size 1024");
   i->callback([&] { code = run_info(info); });
 
   RegionArgs region;
@@ -137,6 +146,7 @@ int run(int argc, char** argv) {
   auto* d = app.add_subcommand("doctor", "CPU features, chosen kernels, threads, memory, problems");
   d->add_option("-m,--model", doctor.model, "also plan this model: memory per patch, layers");
   d->add_flag("--json", doctor.json, "machine-readable");
+  add_tuning(d, doctor);
   add_threads(d, doctor);
   d->footer("Example:\n  microtome doctor -m weights/nuclei-b16.safetensors");
   d->callback([&] { code = run_doctor(doctor); });
@@ -159,6 +169,7 @@ int run(int argc, char** argv) {
                 "directory to write the predicted masks to (PNG of class ids)");
   e->add_option("--json", evaluate.json, "also write the figures to this file");
   e->add_option("--csv", evaluate.csv, "also write them as a table, a row per image and class");
+  add_tuning(e, evaluate);
   add_threads(e, evaluate);
   e->footer(
       "Examples:\n"
@@ -198,6 +209,7 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(1, 10000));
   b->add_flag("--ablate", bench.ablate, "also time the engine with one of its parts switched off at a time");
   b->add_option("--json", bench.json, "also write the figures to this file");
+  add_tuning(b, bench);
   add_threads(b, bench);
   b->footer(
       "Examples:\n"
@@ -209,6 +221,28 @@ int run(int argc, char** argv) {
     if (b->count("--json") > 0 && bench.json.empty())
       throw microtome::UsageError("--json", "is empty: a name expected");
     code = run_bench(bench);
+  });
+
+  TuneArgs tune;
+  auto* t =
+      app.add_subcommand("tune", "find the fastest algorithm of each layer on this machine, and keep it");
+  t->add_option("-m,--model", tune.model, "weights (safetensors)");
+  t->add_option("--size", tune.size,
+                "side of the image, pixels, a multiple of 16 (default: the model's patch)")
+      ->check(CLI::Range(16, 16384));
+  t->add_option("--runs", tune.runs, "inferences per algorithm (default 7)")->check(CLI::Range(1, 10000));
+  t->add_flag("--clear", tune.clear, "forget every tuning, of all models, instead");
+  t->add_option("-j,--threads", tune.threads, "threads (default 1: segment runs a patch per thread)")
+      ->check(CLI::Range(1, 1024));
+  t->add_flag("-q,--quiet", tune.quiet, "no progress");
+  t->footer(
+      "Examples:\n  microtome tune -m weights/nuclei-b16.safetensors\n  microtome tune --clear\n"
+      "Results then differ in the last bits from those of other algorithms; --no-tune of other verbs goes "
+      "back.");
+  t->callback([&] {
+    if (tune.clear == !tune.model.empty())
+      throw microtome::UsageError("tune", "give either --model or --clear");
+    code = run_tune(tune);
   });
 
   SynthArgs synth;

@@ -17,6 +17,7 @@
 #include "outputs.hpp"
 #include "progress.hpp"
 #include "signals.hpp"
+#include "tuning.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -61,10 +62,6 @@ struct Result {
   double share(std::size_t layer) const { return 100.0 * times.layers[layer].cpu / timing.best_cpu(); }
 };
 
-void check_interrupt() {
-  if (interrupted != 0) throw Cancelled();
-}
-
 // A NaN stays.
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = 0.0;
@@ -81,6 +78,7 @@ std::vector<Ablation> ablate(const BenchArgs& args, Trial& full, Executor& execu
   const std::uint64_t total = std::size(kEngineSwitches) * static_cast<std::uint64_t>(args.runs);
   for (const EngineSwitch& part : kEngineSwitches) {
     EngineOptions options;
+    options.algorithms = full.model().tuned_layers();
     options.*part.on = false;
     Trial without(load_model(args.model, {}, options), args.size, executor);
     without.run();
@@ -108,7 +106,7 @@ Result measure(const BenchArgs& args, ProgressBar& bar) {
   r.fma_peak = microtome_bench::fma_peak_gmacs();
   const std::uint64_t before = os::peak_memory();
   const double start = os::now();
-  r.model = load_model(args.model);
+  r.model = load_tuned(args.model, args.size, !args.no_tune);
   r.load_seconds = os::now() - start;
   DefaultExecutor executor(r.threads);
   Trial trial(r.model, r.side, executor);

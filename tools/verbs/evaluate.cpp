@@ -14,6 +14,7 @@
 #include "progress.hpp"
 #include "signals.hpp"
 #include "stain_option.hpp"
+#include "tuning.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -134,7 +135,7 @@ int evaluate_model(const EvaluateArgs& args) {
 
   const SignalGuard signals;
   const double start = os::now();
-  PatchNetwork network = make_patch_network(load_model(args.model));
+  PatchNetwork network = make_patch_network(load_tuned(args.model, 0, !args.no_tune));
   if (args.threshold) network = with_threshold(std::move(network), *args.threshold);
   DefaultExecutor executor(args.threads > 0 ? args.threads : os::cpu_count());
   PredictOptions options;
@@ -171,6 +172,7 @@ int evaluate_model(const EvaluateArgs& args) {
 
   json report = {{"model", args.model},
                  {"model_sha256", predictor.network().sha256},
+                 {"tuned_layers", json(predictor.network().tuned_layers)},
                  {"precision", args.backend.precision},
                  {"device", args.backend.device},
                  {"threshold", args.threshold ? json(*args.threshold) : json(nullptr)},

@@ -3,14 +3,17 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "args.hpp"
+#include "layer_report.hpp"
 #include "microtome/core/json_writer.hpp"
 #include "microtome/core/os.hpp"
 #include "microtome/core/sha256.hpp"
 #include "microtome/core/text.hpp"
 #include "microtome/models/model.hpp"
 #include "microtome/slide/registry.hpp"
+#include "tuning.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -112,14 +115,15 @@ const char* name_of(Normalization::Kind k) {
   return "div255";
 }
 
-void describe(const Model& model, bool json) {
+void describe(const Model& model, std::int64_t side, bool json) {
   const ModelInfo& m = model.info();
   const std::uint64_t bytes = os::File(m.path, os::File::Mode::read).size();
-  const std::size_t session = Session::planned_bytes(model, m.patch_size, m.patch_size);
+  const std::size_t session = Session::planned_bytes(model, side, side);
   std::size_t layers = 0,
               on_load = 0;  // norms that could not be folded are applied while the input is loaded
   double macs = 0.0;
-  for (const LayerReport& l : model.layers(m.patch_size, m.patch_size)) {
+  const std::vector<LayerReport> reports = model.layers(side, side);
+  for (const LayerReport& l : reports) {
     ++layers;
     on_load += l.prologue.find("norm") != std::string::npos;
     macs += l.macs;
@@ -158,9 +162,17 @@ void describe(const Model& model, bool json) {
     j.field("weight_type", m.weight_type);
     j.field("convolutions", layers);
     j.field("convolutions_with_norm_on_load", on_load);
-    j.field("gmacs_per_patch", gmacs);
+    j.field("size_px", side);
+    j.field("gmacs", gmacs);
     j.field("weights_memory_bytes", model.weight_bytes());
     j.field("session_memory_bytes", session);
+    j.open_array("layers");
+    for (const LayerReport& l : reports) {
+      j.open_object();
+      write_layer(j, l);
+      j.close();
+    }
+    j.close();
     j.field("license", m.license);
     j.field("source", m.source);
     j.field("training_data", m.training_data);
@@ -187,22 +199,27 @@ void describe(const Model& model, bool json) {
   std::printf("parameters %lld, stored as %s, %.1f MiB\n", static_cast<long long>(m.parameters),
               m.weight_type.c_str(), mebi(bytes));
   std::printf("convolutions %zu; norms are folded into them, or applied on load in %zu\n", layers, on_load);
-  std::printf("work %.1f billion multiply-adds per patch\n", gmacs);
-  std::printf("memory %.1f MiB weights, %.1f MiB per patch in work\n", mebi(model.weight_bytes()),
+  std::printf("%lld x %lld px: %.1f billion multiply-adds, %.1f MiB weights, %.1f MiB per image in work\n",
+              static_cast<long long>(side), static_cast<long long>(side), gmacs, mebi(model.weight_bytes()),
               mebi(session));
   std::printf("sha256 %s\n", sha256.c_str());
   if (!m.license.empty()) std::printf("license %s\n", printable(m.license).c_str());
   if (!m.source.empty()) std::printf("source %s\n", printable(m.source).c_str());
   if (!m.training_data.empty()) std::printf("training data %s\n", printable(m.training_data).c_str());
+  print_layers(reports);
 }
 
 }  // namespace
 
 int run_info(const InfoArgs& args) {
-  if (is_safetensors(args.path))
-    describe(*load_model(args.path), args.json);
-  else
+  if (!is_safetensors(args.path)) {
+    if (args.size > 0) throw UsageError("--size", "belongs to models, and this is none");
     describe(*open_slide(args.path), args.json);
+    return 0;
+  }
+  if (args.size % 16 != 0) throw UsageError("--size", "a multiple of 16 expected");
+  const auto model = load_tuned(args.path, args.size, !args.no_tune);
+  describe(*model, args.size > 0 ? args.size : model->info().patch_size, args.json);
   return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "progress.hpp"
 #include "signals.hpp"
 #include "stain_option.hpp"
+#include "tuning.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -113,7 +114,7 @@ int run_segment(const SegmentArgs& args) {
   refuse_outputs_that_are_inputs(args, folders);
   const SignalGuard signals;
   const double start = os::now();
-  const PatchNetwork network = make_patch_network(load_model(args.model));
+  const PatchNetwork network = make_patch_network(load_tuned(args.model, args.patch, !args.no_tune));
   const StainProfile stain =
       stain_target(args.stain, args.mpp > 0.0 ? args.mpp : network.info.spacing_um_px, args.threads);
   const double load_seconds = os::now() - start;

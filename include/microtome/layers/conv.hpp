@@ -20,6 +20,9 @@ namespace microtome {
 /// that fill the lanes of unused channels (tensors do, pixels do not).
 enum class ConvAlgorithm { direct, head, winograd4, winograd6 };
 
+inline constexpr ConvAlgorithm kConvAlgorithms[] = {ConvAlgorithm::direct, ConvAlgorithm::head,
+                                                    ConvAlgorithm::winograd4, ConvAlgorithm::winograd6};
+
 inline const char* to_string(ConvAlgorithm a) {
   switch (a) {
     case ConvAlgorithm::direct:

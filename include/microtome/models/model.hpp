@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@ namespace microtome {
 struct LayerReport {
   std::string name;    ///< "en_1.conv0"
   std::string kernel;  ///< algorithm, e.g. "winograd6"
+  bool tuned = false;  ///< it was chosen by hand or by `microtome tune`, against the cost model
   std::string
       prologue;  ///< what happens while the input is loaded: "copy", "norm+act", "resize", "pixels" ...
   int in_channels = 0, out_channels = 0, kernel_size = 0, stride = 1;
@@ -44,6 +46,14 @@ class Model {
     return n;
   }
 
+  /// The layers whose algorithm is not the cost model's choice: what EngineOptions::algorithms changed.
+  std::map<std::string, ConvAlgorithm> tuned_layers() const {
+    std::map<std::string, ConvAlgorithm> list;
+    for (const auto& c : network_.convs())
+      if (c.tuned) list.emplace(c.name, c.conv.algorithm());
+    return list;
+  }
+
   /// What runs, layer by layer, for a width x height image (multiples of 16).
   std::vector<LayerReport> layers(std::int64_t width, std::int64_t height) const {
     std::vector<LayerReport> list;
@@ -51,6 +61,7 @@ class Model {
       LayerReport r;
       r.name = c.name;
       r.kernel = to_string(c.conv.algorithm());
+      r.tuned = c.tuned;
       for (const Prologue& p : c.prologues)
         r.prologue += std::string(r.prologue.empty() ? "" : " | ") + (p.identity() ? "copy" : "norm+act");
       if (list.empty()) r.prologue = "pixels";

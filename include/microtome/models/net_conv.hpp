@@ -19,6 +19,7 @@ struct NetConv {
   bool enlarges = false;  ///< its first source is enlarged x2, then activated: `slope` of its prologue
   bool adds = false;      ///< its result is added to the tensor it is written to: a residual
   std::vector<Prologue> passes{};  ///< over its result; none unless fusions are off (unfused.hpp)
+  bool tuned = false;              ///< its algorithm is not the one that the cost model chooses
 
   /// Rows of its input (enlarged, if it enlarges) that rows of its output depend on.
   Rows input_rows(const Rows& out, std::int64_t height) const {

@@ -32,6 +32,13 @@ ConvAlgorithm choose_algorithm(const ConvShape& s, bool last) {
   return s.inputs() * s.out > 256 * 256 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
 }
 
+/// Whether a layer may use an algorithm; `last` as in choose_algorithm().
+template <int Rank>
+bool can_use(ConvAlgorithm a, const ConvShape& s, bool last) {
+  if (a == ConvAlgorithm::head) return last && s.out <= kChannelBlock;
+  return !is_winograd(a) || (Rank == 2 && s.kernel == 3 && s.stride == 1 && !last);
+}
+
 /// Sizes of all axes must be multiples of 16 (four halvings).
 ///
 ///   x1 = ins(image)                              f  channels, level 0
@@ -145,20 +152,22 @@ class ResUnet {
     }
     Affine after = b.norm(l.norm);
     std::vector<Prologue> passes = split_epilogue(options_, after, shape.slope, l.out);
-    shape.algorithm = algorithm_of(l.name, shape);
+    const ConvAlgorithm usual = choose_algorithm<Rank>(shape, l.name == "out.conv0");
+    shape.algorithm = algorithm_of(l.name, shape, usual);
     const std::string weight = l.name + ".weight";
     const WeightRows rows = b.kernel(weight, l.out, shape.inputs(), l.kernel);
     const std::vector<float> bias = b.read(l.name + ".bias", {l.out});
     convs_.push_back({l.name, Conv<float, Rank>(std::move(shape), rows, bias, after), std::move(prologues),
                       l.level, l.sources[0].enlarged, l.adds != UnetLayer::kNothing, std::move(passes)});
+    convs_.back().tuned = convs_.back().conv.algorithm() != usual;
     b.file.release(b.file.entry(weight));
   }
 
-  ConvAlgorithm algorithm_of(const std::string& name, const ConvShape& shape) const {
+  ConvAlgorithm algorithm_of(const std::string& name, const ConvShape& shape, ConvAlgorithm usual) const {
     const auto wanted = options_.algorithms.find(name);
-    const ConvAlgorithm a = wanted != options_.algorithms.end()
-                                ? wanted->second
-                                : choose_algorithm<Rank>(shape, name == "out.conv0");
+    const ConvAlgorithm a = wanted != options_.algorithms.end() ? wanted->second : usual;
+    if (!can_use<Rank>(a, shape, name == "out.conv0"))
+      throw UsageError("algorithm", std::string(to_string(a)) + " cannot compute " + name);
     return is_winograd(a) && !options_.winograd ? ConvAlgorithm::direct : a;
   }
 

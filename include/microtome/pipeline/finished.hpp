@@ -70,6 +70,13 @@ inline bool is_finished(const std::string& folder, const Slide& slide, const Pat
   integer("run", "patch_px", grid.patch());
   integer("run", "stride_px", grid.x().stride);
   text("run", "tissue", options.find_tissue ? "auto" : "none");
+  const JsonValue tuned = value("run", "tuned_layers");  // missing: written before there was a choice
+  bool same_layers = tuned.object.size() == network.tuned_layers.size();
+  for (const auto& [layer, algorithm] : tuned.object) {
+    const auto own = network.tuned_layers.find(layer);
+    same_layers = same_layers && own != network.tuned_layers.end() && own->second == algorithm.string;
+  }
+  require(same_layers, "run (tuned_layers)");
   const JsonValue method = value("run", "stain_norm");  // missing: written before there was a choice
   require(
       (method.kind == JsonValue::Kind::null ? "none" : method.string) == name_of(options.stain_target.method),

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <string>
 
 #include "../core/parallel.hpp"
 #include "../io/model_info.hpp"
@@ -19,6 +21,8 @@ struct PatchNetwork {
   ModelInfo info;
   std::string sha256;            ///< of the weights file, hex; reported only
   std::size_t shared_bytes = 0;  ///< weights, held once
+  /// Layers computed otherwise than by default, and the algorithm: it decides the last bits of the result.
+  std::map<std::string, std::string> tuned_layers;
   /// Scratch of one PatchFn for patches of width x height whose loops run on `workers` workers.
   std::function<std::size_t(std::int64_t width, std::int64_t height, int workers)> run_bytes;
   std::function<PatchFn(Executor*)>

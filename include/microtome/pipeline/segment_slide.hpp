@@ -21,6 +21,7 @@ inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model) {
   n.info = model->info();
   n.sha256 = sha256_of_file(n.info.path);
   n.shared_bytes = model->weight_bytes();
+  for (const auto& [layer, algorithm] : model->tuned_layers()) n.tuned_layers[layer] = to_string(algorithm);
   n.run_bytes = [model](std::int64_t w, std::int64_t h, int workers) {
     return Session::planned_bytes(*model, w, h, workers);
   };

@@ -76,6 +76,9 @@ inline std::string summary_json(const Slide& slide, const PatchNetwork& network,
     j.field("tissue_fraction", r.tissue_fraction);
     j.field("tissue_saturation_threshold", r.tissue_threshold);
   }
+  j.open_object("tuned_layers");
+  for (const auto& [layer, algorithm] : network.tuned_layers) j.field(layer, algorithm);
+  j.close();
   j.field("stain_norm", name_of(r.stain_target.method));
   if (r.stain_target.method != StainMethod::none) {
     write_stain(j, "stain_target", r.stain_target);
