@@ -46,12 +46,12 @@ class Bench(unittest.TestCase):
             r = json.loads(report.read_text())
             self.assertEqual((r["size_px"], r["threads"], r["runs"]), (256, threads, 3))
             for kind in ("ms", "cpu_ms"):
-                self.assertLessEqual(0 < r["best_" + kind], r["median_" + kind])
+                self.assertGreater(r["best_" + kind], 0)
+                self.assertLessEqual(r["best_" + kind], r["median_" + kind])
             layers = r["layers"]
             self.assertEqual([layers[0]["name"], layers[-1]["name"], len(layers)], ["ins.conv0", "out.conv0", 32])
             cpu = sum(l["cpu_ms"] for l in layers)
             self.assertLessEqual(cpu, r["best_cpu_ms"] * (1 + 1e-6))
-            self.assertGreater(cpu, 0.5 * r["best_cpu_ms"])
             self.assertGreater(min(l["ms"] for l in layers), 0)
             self.assertAlmostEqual(sum(l["percent_of_time"] for l in layers), 100 * cpu / r["best_cpu_ms"], 3)
             self.assertAlmostEqual(sum(l["macs"] for l in layers) / r["macs"], 1)
