@@ -206,7 +206,7 @@ int run(int argc, char** argv) {
   b->add_option(
        "--runs", bench.runs,
        "inferences measured, after one that is not (default 7); with --ablate, of either engine per part")
-      ->check(CLI::Range(1, 10000));
+      ->check(CLI::Range(1, 1000000000));
   b->add_flag("--ablate", bench.ablate, "also time the engine with one of its parts switched off at a time");
   b->add_option("--json", bench.json, "also write the figures to this file");
   add_tuning(b, bench);
@@ -230,7 +230,8 @@ int run(int argc, char** argv) {
   t->add_option("--size", tune.size,
                 "side of the image, pixels, a multiple of 16 (default: the model's patch)")
       ->check(CLI::Range(16, 16384));
-  t->add_option("--runs", tune.runs, "inferences per algorithm (default 7)")->check(CLI::Range(1, 10000));
+  t->add_option("--runs", tune.runs, "inferences per algorithm (default 7)")
+      ->check(CLI::Range(1, 1000000000));
   t->add_flag("--clear", tune.clear, "forget every tuning, of all models, instead");
   t->add_option("-j,--threads", tune.threads, "threads (default 1: segment runs a patch per thread)")
       ->check(CLI::Range(1, 1024));

@@ -17,15 +17,16 @@ namespace microtome::tools {
 ///   segment_slide(..., [&](const Progress& p) { bar.update(p); return true; });
 class ProgressBar {
  public:
-  ProgressBar(std::string label, bool quiet)
-      : label_(printable(std::move(label))), quiet_(quiet), terminal_(os::is_terminal(stderr)) {}
+  /// `now` returns seconds.
+  ProgressBar(std::string label, bool quiet, double (*now)() = &os::now)
+      : label_(printable(std::move(label))), quiet_(quiet), terminal_(os::is_terminal(stderr)), now_(now) {}
   ~ProgressBar() { end_line(); }
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
   void update(const Progress& p) {
     if (quiet_ || p.total == 0) return;
-    const double now = os::now();
+    const double now = now_();
     if (stage_ != p.stage) {
       end_line();
       stage_ = p.stage;
@@ -91,6 +92,7 @@ class ProgressBar {
 
   std::string label_, stage_;
   bool quiet_, terminal_, open_ = false, ended_ = false;
+  double (*now_)();
   double start_ = 0.0, shown_ = 0.0;
   std::uint64_t first_ = 0;
 };

@@ -110,7 +110,7 @@ class Bench(unittest.TestCase):
 
     def test_interrupted(self):
         report = self.dir / "bench.json"
-        run = subprocess.Popen([PROGRAM, "bench", "-m", self.model, "--runs", "10000", "--json", report],
+        run = subprocess.Popen([PROGRAM, "bench", "-m", self.model, "--runs", "1000000000", "--json", report],
                                stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         while "bench" not in run.stderr.readline():  # progress appears after five seconds
             self.assertIsNone(run.poll(), "the run ended before it could be interrupted")

@@ -159,13 +159,12 @@ class Hostile(unittest.TestCase):
         slide = self.dir / "a\x1b[31m\r\x9b1mb.png"
         tiny_files.write_png(slide, 640, 400, tiny_files.stained)
         args = ["segment", slide, "-m", model, "-o", self.dir / "out", "--slide-mpp", 0.5]
-        printed = self.run_program(*args, "--stride", 8, "-j", 1, code=0)
+        printed = self.run_program(*args, code=0)
         self.assertIn("a?[31m???1mb.png", printed)
         self.assertIn("nuc?[31mleus", printed)
-        self.assertEqual(printed.count("segment 100 %"), 1)
-        printed += self.run_program(*args, "--stride", 8, code=0)  # finished earlier
+        printed += self.run_program(*args, code=0)  # finished earlier
         self.assertIn("left alone", printed)
-        printed += self.run_program(*args, code=2)  # holds other results
+        printed += self.run_program(*args, "--stride", 48, code=2)  # holds other results
         printed += self.run_program("info", slide, code=0) + self.run_program("info", model, code=0)
         folder = self.dir / "out" / slide.stem
         printed += self.run_program("evaluate", folder / "mask.tif", folder / "mask.tif", code=0)

@@ -2,10 +2,8 @@
 #include <doctest.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <string>
-#include <thread>
 
 #include "../../tools/progress.hpp"
 
@@ -30,33 +28,51 @@ std::string stderr_of(Job&& job) {
   return text;
 }
 
-void wait_a_second() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(1050));
+// The clock of the bars: it stands still unless it is told to go on.
+double seconds = 0.0;
+
+double now() {
+  return seconds;
 }
 
 }  // namespace
 
 TEST_CASE("the end of a stage is one line, however often it is reported") {
   const std::string log = stderr_of([] {
-    tools::ProgressBar bar("job", false);
+    tools::ProgressBar bar("job", false, now);
     bar.update({"first", 0, 2});
-    wait_a_second();
+    seconds += 1.0;
     bar.update({"first", 2, 2});
     bar.update({"first", 2, 2});
     bar.update({"second", 0, 2});
+    seconds += 0.9;
     bar.update({"second", 2, 2});  // too quick to mention
     bar.update({"first", 1, 2});
-    wait_a_second();
+    seconds += 3725.0;
     bar.update({"first", 2, 2});  // the same stage again, of something else
   });
-  CHECK(log == "job: first 100 %, 1 s\njob: first 100 %, 1 s\n");
+  CHECK(log == "job: first 100 %, 1 s\njob: first 100 %, 1 h 02 min\n");
+}
+
+TEST_CASE("a stage that takes long is a line every five seconds, with the time left") {
+  const std::string log = stderr_of([] {
+    tools::ProgressBar bar("a\x1b[1m", false, now);
+    bar.update({"first", 10, 100});
+    for (std::uint64_t done : {20, 30, 40}) {
+      seconds += 4.0;
+      bar.update({"first", done, 100});
+    }
+    seconds += 3.0;
+    bar.update({"first", 100, 100});
+  });
+  CHECK(log == "a?[1m: first 30 %, 28 s left\na?[1m: first 100 %, 15 s\n");
 }
 
 TEST_CASE("quiet is quiet") {
   CHECK(stderr_of([] {
-          tools::ProgressBar bar("job", true);
+          tools::ProgressBar bar("job", true, now);
           bar.update({"first", 0, 1});
-          wait_a_second();
+          seconds += 10.0;
           bar.update({"first", 1, 1});
         }).empty());
 }
