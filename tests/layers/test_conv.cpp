@@ -225,6 +225,20 @@ TEST_CASE("Winograd layers whose weights are transformed on the fly") {
   }
 }
 
+TEST_CASE("Winograd layers whose transformed input does not fit the shared memory at once") {
+  const Index<2> size = {20, 30};
+  for (const std::int64_t tile : {4, 6}) {
+    const ConvAlgorithm a = tile == 4 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
+    const auto weight = noise(8 * 2048 * 9, 11);
+    const Conv<float, 2> conv({{2048}, 8, 3, 1, kNoActivation, a}, rows_of(weight, 8),
+                              std::vector<float>(8, 0.0f), {});
+    const std::int64_t half = (size[0] / 2 + tile - 1) / tile * ((size[1] + tile - 1) / tile);
+    const std::size_t elements = static_cast<std::size_t>(half * (tile + 2) * (tile + 2) * 2048);
+    REQUIRE(conv.shared_bytes(size) < elements * sizeof(float));  // nor does that of either band of the check
+    check_with<2>(a, size, {2048}, 8, 3, 1, false, true, false, 3);
+  }
+}
+
 TEST_CASE("every channel count") {
   for (int channels = 1; channels <= 33; ++channels)
     check<2>({5, 9}, {channels}, 34 - channels, 3, 1, true, true, false, 1);
@@ -263,6 +277,10 @@ TEST_CASE("algorithms refuse what they cannot compute") {
   CHECK_THROWS_AS(make2({{16}, 2, 3, 1, kLeakySlope, ConvAlgorithm::head}), UsageError);
   const ConvShape cube{{16}, 16, 3, 1, kNoActivation, ConvAlgorithm::winograd4};
   CHECK_THROWS_AS((Conv<float, 3>(cube, rows_of(weight, 16), bias, {})), UsageError);
+  const ConvShape square{{16}, 16, 3, 1, kNoActivation, ConvAlgorithm::winograd4};
+  const std::vector<float> small(16 * 16 * 9, 0.1f);
+  const Conv<float, 2> conv(square, rows_of(small, 16), bias, {});
+  CHECK_THROWS_AS(conv.run_to({}, {}, {8, 8}, {0, 8, 8}, [](auto&&...) {}), UsageError);
 }
 
 TEST_CASE("results do not depend on the number of threads") {

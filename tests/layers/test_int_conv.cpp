@@ -251,6 +251,14 @@ TEST_CASE("integer Winograd layers whose weights are transformed on the fly") {
   Check<2>({{100, 60}, 110, 3, 1, Output::sum, false, {1, 2, 7, 23}}, {7, 10}).run(ConvAlgorithm::winograd4);
 }
 
+TEST_CASE("integer Winograd layers whose transformed input does not fit the shared memory at once") {
+  const Index<2> size = {24, 50};
+  const Check<2> check({{2048}, 8, 3, 1, Output::sum, false, {1, 3}, 3}, size);
+  const std::size_t half = 3 * 13 * 36 * 2048 * sizeof(std::int16_t);
+  REQUIRE(check.conv(ConvAlgorithm::winograd4).shared_bytes(size) < half);  // nor does that of half the rows
+  check.run(ConvAlgorithm::winograd4);
+}
+
 TEST_CASE("the largest sums that Winograd computes exactly, and the first that it does not") {
   for (const int inputs : {115, 116}) {
     const std::vector<std::int8_t> weight(static_cast<std::size_t>(inputs * 9), 127);
@@ -279,4 +287,8 @@ TEST_CASE("integer layers refuse algorithms they do not have") {
   CHECK_THROWS_AS(make({{16}, 1, 3, 2, kNoActivation, ConvAlgorithm::winograd4}), UsageError);
   CHECK_THROWS_AS(make({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::winograd6}), UsageError);
   CHECK_THROWS_AS(make({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::head}), UsageError);
+  const IntConv<2> conv({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::winograd4},
+                        [](int, std::int8_t* row) { std::fill_n(row, 16 * 9, std::int8_t{1}); },
+                        {{0}, {1.0f}, 0});
+  CHECK_THROWS_AS(conv.run_to({}, {}, {8, 8}, {0, 8, 8}, [](auto&&...) {}), UsageError);
 }

@@ -138,10 +138,12 @@ class Conv {
 
   /// As run(), but the rows of a tile go to scratch memory [block][row][tile width][16] and are handed to
   /// done(begin, end, tile, rows), `tile` being the extents that index `rows`: how the last layer reaches its
-  /// final activation without a logits tensor. Not with Winograd.
+  /// final activation without a logits tensor. Throws UsageError for a Winograd algorithm.
   template <class Done>
   void run_to(const RunContext& ctx, const Sources<T, Rank>& sources, const Index<Rank>& size,
               const Rows& rows, Done&& done) const {
+    if (is_winograd())
+      throw UsageError("algorithm", std::string(to_string(algorithm())) + " has no run_to()");
     const auto tail = [&](int block, T* row) -> FloatArithmetic::Tail {
       return {bias_of(block), shape_.slope, nullptr, row};
     };

@@ -101,6 +101,7 @@ class IntConv {
   template <class Done>
   void run_to(const RunContext& ctx, const Inputs& sources, const Index<Rank>& size, const Rows& rows,
               Done&& done) const {
+    if (is_winograd()) refuse("has no run_to()");
     direct().run_to(
         ctx, sources, size, rows,
         [&](int block, std::int32_t* row) {
