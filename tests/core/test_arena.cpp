@@ -1,8 +1,10 @@
 // Planned tensors must never share memory while both are alive, and the plan must not waste it.
 #include <doctest.h>
 #include <microtome/core/arena.hpp>
+#include <microtome/core/tensor.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -42,4 +44,21 @@ TEST_CASE("a chain of equal tensors needs two places") {
   for (int i = 0; i < 10; ++i) plan.add(6400, i, i + 1);
   plan.solve();
   CHECK(plan.total() == 2 * 6400);
+}
+
+TEST_CASE("buffers are whole pages, and parts outlive the whole") {
+  using microtome::AlignedBuffer, microtome::Pages;
+  constexpr std::size_t kSmall = AlignedBuffer::kAlignment, kHuge = AlignedBuffer::kHugePage;
+  CHECK(AlignedBuffer::allocated(0, Pages::huge) == 0);
+  CHECK(AlignedBuffer::allocated(1) == kSmall);
+  CHECK(AlignedBuffer::allocated(kSmall + 1, Pages::huge) == 2 * kSmall);  // too small for huge ones
+  CHECK(AlignedBuffer::allocated(kHuge - 1, Pages::huge) == kHuge);
+  CHECK(AlignedBuffer::allocated(kHuge + 1, Pages::huge) == 2 * kHuge);
+  AlignedBuffer whole(3 * kSmall);
+  const AlignedBuffer part = whole.part(kSmall, 2 * kSmall);
+  CHECK(part.as<char>() == whole.as<char>(kSmall));
+  CHECK(part.size() == 2 * kSmall);
+  whole = AlignedBuffer();
+  std::memset(part.data(), 1, part.size());
+  CHECK(part.as<char>()[part.size() - 1] == 1);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -112,7 +113,7 @@ struct Tensor {
 
 enum class Pages { normal, huge };
 
-/// Uninitialised memory aligned to a page. Move-only.
+/// Uninitialised memory aligned to a page. Move-only; parts of it may be owned together.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
@@ -121,34 +122,49 @@ class AlignedBuffer {
   /// to fill for the first time, so what is written once and read in order (weights) does without.
   explicit AlignedBuffer(std::size_t bytes, Pages pages = Pages::normal) : size_(bytes) {
     if (bytes == 0) return;
-    const bool huge = pages == Pages::huge && bytes >= kHugePage / 4;
-    const std::size_t alignment = huge ? kHugePage : kAlignment;
-    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    const std::size_t rounded = allocated(bytes, pages);
     if (rounded < bytes) throw std::bad_alloc();
-    data_ = std::aligned_alloc(alignment, rounded);
-    if (!data_) throw std::bad_alloc();
-    if (huge) os::prefer_huge_pages(data_, rounded);
+    void* data = std::aligned_alloc(alignment(bytes, pages), rounded);
+    if (!data) throw std::bad_alloc();
+    data_ = {data, std::free};
+    if (alignment(bytes, pages) == kHugePage) os::prefer_huge_pages(data, rounded);
   }
-  AlignedBuffer(AlignedBuffer&& o) noexcept
-      : data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
+  AlignedBuffer(AlignedBuffer&& o) noexcept : data_(std::move(o.data_)), size_(std::exchange(o.size_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& o) noexcept {
     std::swap(data_, o.data_);
     std::swap(size_, o.size_);
     return *this;
   }
-  ~AlignedBuffer() { std::free(data_); }
 
-  void* data() const noexcept { return data_; }
+  /// Bytes that a buffer of `bytes` takes: whole pages of its kind.
+  static std::size_t allocated(std::size_t bytes, Pages pages = Pages::normal) {
+    const std::size_t page = alignment(bytes, pages);
+    return (bytes + page - 1) / page * page;
+  }
+
+  /// `bytes` of this memory from `offset` on. It is freed with the last of its parts.
+  AlignedBuffer part(std::size_t offset, std::size_t bytes) const {
+    AlignedBuffer b;
+    b.data_ = {data_, as<unsigned char>(offset)};
+    b.size_ = bytes;
+    return b;
+  }
+
+  void* data() const noexcept { return data_.get(); }
   std::size_t size() const noexcept { return size_; }
   template <class T>
   T* as(std::size_t byte_offset = 0) const {
-    return reinterpret_cast<T*>(static_cast<unsigned char*>(data_) + byte_offset);
+    return reinterpret_cast<T*>(static_cast<unsigned char*>(data_.get()) + byte_offset);
   }
 
   static constexpr std::size_t kAlignment = 4096, kHugePage = std::size_t{2} << 20;
 
  private:
-  void* data_ = nullptr;
+  static std::size_t alignment(std::size_t bytes, Pages pages) {
+    return pages == Pages::huge && bytes >= kHugePage / 4 ? kHugePage : kAlignment;
+  }
+
+  std::shared_ptr<void> data_;
   std::size_t size_ = 0;
 };
 

@@ -191,10 +191,39 @@ class Session {
   static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,
                                    int workers = 1) {
     const auto plan = model.network().plan({height, width}, workers);
-    return plan.arena_bytes + plan.shared_bytes + plan.scratch_bytes * static_cast<std::size_t>(workers);
+    return AlignedBuffer::allocated(Parts(plan, workers).total, Pages::huge);
   }
 
  private:
+  // One buffer for everything: rounded up to huge pages one by one, small parts would take twice the memory.
+  struct Parts {
+    std::size_t shared, scratch, scratch_step, total;  // where a part begins; the arena begins at 0
+
+    template <class Plan>
+    Parts(const Plan& plan, int workers)
+        : shared(AlignedBuffer::allocated(plan.arena_bytes)),
+          scratch(shared + AlignedBuffer::allocated(plan.shared_bytes)),
+          scratch_step(AlignedBuffer::allocated(plan.scratch_bytes)),
+          total(scratch + scratch_step * static_cast<std::size_t>(workers)) {}
+  };
+
+  template <class Plan>
+  void allocate(const Plan& plan) {
+    const Parts parts(plan, executor_->workers());
+    scratch_.clear();
+    arena_ = AlignedBuffer();
+    shared_ = AlignedBuffer();
+    if (parts.total > memory_.size()) {
+      memory_ = AlignedBuffer();
+      memory_ = AlignedBuffer(parts.total, Pages::huge);
+    }
+    arena_ = memory_.part(0, plan.arena_bytes);
+    shared_ = memory_.part(parts.shared, plan.shared_bytes);
+    for (int w = 0; w < executor_->workers(); ++w)
+      scratch_.push_back(
+          memory_.part(parts.scratch + parts.scratch_step * static_cast<std::size_t>(w), plan.scratch_bytes));
+  }
+
   void prepare(std::int64_t width, std::int64_t height) {
     if (width < 16 || height < 16 || width % 16 != 0 || height % 16 != 0 || width > kMaxSide ||
         height > kMaxSide)
@@ -205,14 +234,7 @@ class Session {
     if (plan_.size == size) return;
     auto plan = model_->network().plan(size, executor_->workers());
     plan_ = {};  // if memory runs out below, the next call starts anew
-    if (plan.arena_bytes > arena_.size()) {
-      arena_ = AlignedBuffer();
-      arena_ = AlignedBuffer(plan.arena_bytes, Pages::huge);
-    }
-    if (plan.shared_bytes > shared_.size()) shared_ = AlignedBuffer(plan.shared_bytes, Pages::huge);
-    scratch_.resize(static_cast<std::size_t>(executor_->workers()));
-    for (AlignedBuffer& s : scratch_)
-      if (plan.scratch_bytes > s.size()) s = AlignedBuffer(plan.scratch_bytes, Pages::huge);
+    allocate(plan);
     plan_ = std::move(plan);
   }
 
@@ -258,7 +280,7 @@ class Session {
   Executor* executor_;
   LayerTimes* times_ = nullptr;
   ResUnet<2>::Plan plan_;
-  AlignedBuffer arena_, shared_;
+  AlignedBuffer memory_, arena_, shared_;  // the others are parts of the first one
   std::vector<AlignedBuffer> scratch_;
 };
 
