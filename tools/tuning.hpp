@@ -21,6 +21,10 @@
 
 namespace microtome::tools {
 
+/// Raised with every change of kernels, or of the algorithms chosen without a tuning, after which another
+/// choice may be the fastest: tunings of other builds are then ignored.
+inline constexpr int kTuningFormat = 1;
+
 using Algorithms = std::map<std::string, ConvAlgorithm>;  ///< by layer name
 
 /// The folder of the cache, whether it exists or not; empty when the environment names none.
@@ -73,6 +77,7 @@ inline void write_tuning(const TuningKey& key, const Algorithms& algorithms) {
   JsonWriter j;
   j.open_object();
   j.field("microtome", MICROTOME_VERSION);
+  j.field("format", kTuningFormat);
   j.field("model_sha256", key.sha256);
   j.field("isa", key.isa);
   j.field("cpu", key.cpu);
@@ -98,10 +103,17 @@ inline Algorithms read_tuning(const TuningKey& key) {
     const JsonValue* v = root.find(field);
     if (!v || v->string != wanted) throw InputError(path, field, "is not '" + wanted + "'");
   };
+  const auto require_number = [&](const char* field, std::int64_t wanted) {
+    const JsonValue* v = root.find(field);
+    if (!v || !v->is_integer || v->integer != wanted)
+      throw InputError(path, field, "is not " + std::to_string(wanted));
+  };
   require("microtome", MICROTOME_VERSION);
+  require_number("format", kTuningFormat);
   require("model_sha256", key.sha256);
   require("isa", key.isa);
   require("cpu", key.cpu);
+  require_number("size_px", key.size);
   const JsonValue* layers = root.find("layers");
   if (!layers || layers->kind != JsonValue::Kind::object)
     throw InputError(path, "layers", "is not an object");
@@ -115,27 +127,31 @@ inline Algorithms read_tuning(const TuningKey& key) {
   return list;
 }
 
+/// A model, and the digest of its file if it had to be computed.
+struct LoadedModel {
+  std::shared_ptr<const Model> model;
+  std::string sha256;
+};
+
 /// Loads a model as `microtome tune` left it for images of `side` pixels (0: the model's patch); as the cost
 /// model has it when it was not tuned or `tuned` is false. A tuning that cannot be used is a warning on
 /// stderr.
-inline std::shared_ptr<const Model> load_tuned(const std::string& path, std::int64_t side, bool tuned) {
-  auto model = load_model(path);
-  if (!tuned) return model;
-  try {
-    TuningKey key("", side > 0 ? side : model->info().patch_size);
-    if (tuning_files(key.ending()).empty()) return model;  // saves the digest of a large file
-    key.sha256 = sha256_of_file(path);
-    if (!os::exists(key.path())) return model;
-    EngineOptions options;
-    options.algorithms = read_tuning(key);
-    if (options.algorithms.empty()) return model;
-    model.reset();  // not both at once
-    return load_model(path, {}, options);
-  } catch (const Error& e) {
-    std::fprintf(stderr, "microtome: warning: tuning ignored: %s; 'microtome tune' writes it anew\n",
-                 e.what());
+inline LoadedModel load_tuned(const std::string& path, std::int64_t side, bool tuned) {
+  LoadedModel loaded;
+  if (tuned) {
+    TuningKey key("", side > 0 ? side : read_patch_size(path));
+    try {
+      if (!tuning_files(key.ending()).empty()) key.sha256 = loaded.sha256 = sha256_of_file(path);
+      EngineOptions options;
+      if (!key.sha256.empty() && os::exists(key.path())) options.algorithms = read_tuning(key);
+      if (!options.algorithms.empty()) loaded.model = load_model(path, {}, options);
+    } catch (const Error& e) {
+      std::fprintf(stderr, "microtome: warning: tuning ignored: %s; 'microtome tune' writes it anew\n",
+                   e.what());
+    }
   }
-  return model ? model : load_model(path);
+  if (!loaded.model) loaded.model = load_model(path);
+  return loaded;
 }
 
 }  // namespace microtome::tools

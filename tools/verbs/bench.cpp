@@ -106,7 +106,7 @@ Result measure(const BenchArgs& args, ProgressBar& bar) {
   r.fma_peak = microtome_bench::fma_peak_gmacs();
   const std::uint64_t before = os::peak_memory();
   const double start = os::now();
-  r.model = load_tuned(args.model, args.size, !args.no_tune);
+  r.model = load_tuned(args.model, args.size, !args.no_tune).model;
   r.load_seconds = os::now() - start;
   DefaultExecutor executor(r.threads);
   Trial trial(r.model, r.side, executor);

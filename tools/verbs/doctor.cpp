@@ -71,7 +71,7 @@ Diagnosis examine(const DoctorArgs& args) {
                          " CPUs: more threads than CPUs slow each other down; lower --threads");
   if (d.memory == 0) d.problems.push_back("the size of the memory is unknown: give segment --max-memory");
   if (args.model.empty() || d.chosen.empty()) return d;
-  d.model = load_tuned(args.model, 0, !args.no_tune);
+  d.model = load_tuned(args.model, 0, !args.no_tune).model;
   const ModelInfo& m = d.model->info();
   d.session = Session::planned_bytes(*d.model, m.patch_size, m.patch_size);
   if (d.session * static_cast<std::uint64_t>(d.threads) > d.budget)

@@ -135,7 +135,8 @@ int evaluate_model(const EvaluateArgs& args) {
 
   const SignalGuard signals;
   const double start = os::now();
-  PatchNetwork network = make_patch_network(load_tuned(args.model, 0, !args.no_tune));
+  LoadedModel loaded = load_tuned(args.model, 0, !args.no_tune);
+  PatchNetwork network = make_patch_network(std::move(loaded.model), std::move(loaded.sha256));
   if (args.threshold) network = with_threshold(std::move(network), *args.threshold);
   DefaultExecutor executor(args.threads > 0 ? args.threads : os::cpu_count());
   PredictOptions options;

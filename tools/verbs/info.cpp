@@ -115,7 +115,8 @@ const char* name_of(Normalization::Kind k) {
   return "div255";
 }
 
-void describe(const Model& model, std::int64_t side, bool json) {
+void describe(const LoadedModel& loaded, std::int64_t side, bool json) {
+  const Model& model = *loaded.model;
   const ModelInfo& m = model.info();
   const std::uint64_t bytes = os::File(m.path, os::File::Mode::read).size();
   const std::size_t session = Session::planned_bytes(model, side, side);
@@ -129,7 +130,7 @@ void describe(const Model& model, std::int64_t side, bool json) {
     macs += l.macs;
   }
   const double gmacs = 1e-9 * macs;
-  const std::string sha256 = sha256_of_file(m.path);
+  const std::string sha256 = loaded.sha256.empty() ? sha256_of_file(m.path) : loaded.sha256;
   if (json) {
     JsonWriter j;
     j.open_object();
@@ -218,8 +219,8 @@ int run_info(const InfoArgs& args) {
     return 0;
   }
   if (args.size % 16 != 0) throw UsageError("--size", "a multiple of 16 expected");
-  const auto model = load_tuned(args.path, args.size, !args.no_tune);
-  describe(*model, args.size > 0 ? args.size : model->info().patch_size, args.json);
+  const LoadedModel loaded = load_tuned(args.path, args.size, !args.no_tune);
+  describe(loaded, args.size > 0 ? args.size : loaded.model->info().patch_size, args.json);
   return 0;
 }
 

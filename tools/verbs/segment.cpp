@@ -114,7 +114,8 @@ int run_segment(const SegmentArgs& args) {
   refuse_outputs_that_are_inputs(args, folders);
   const SignalGuard signals;
   const double start = os::now();
-  const PatchNetwork network = make_patch_network(load_tuned(args.model, args.patch, !args.no_tune));
+  LoadedModel loaded = load_tuned(args.model, args.patch, !args.no_tune);
+  const PatchNetwork network = make_patch_network(std::move(loaded.model), std::move(loaded.sha256));
   const StainProfile stain =
       stain_target(args.stain, args.mpp > 0.0 ? args.mpp : network.info.spacing_um_px, args.threads);
   const double load_seconds = os::now() - start;

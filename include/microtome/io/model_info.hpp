@@ -224,7 +224,20 @@ inline Normalization read_normalization(const FactReader& facts, int channels) {
   return n;
 }
 
+inline std::int64_t read_patch_size(const FactReader& facts) {
+  const std::int64_t n = facts.integer("patch_size_pixels", 512, 16, kMaxSide);
+  if (n % 16 != 0) facts.fail("patch_size_pixels", std::to_string(n) + " is not a multiple of 16");
+  return n;
+}
+
 }  // namespace detail
+
+/// The side of the patches that the model at `path` was made for, pixels. Reads no weights. Throws
+/// InputError.
+inline std::int64_t read_patch_size(const std::string& path) {
+  const detail::FactTable all = detail::gather_facts(SafeTensors(path), {});
+  return detail::read_patch_size(detail::FactReader(all));
+}
 
 /// Reads the facts that are not visible in the tensor shapes. `info` already holds path, channels and
 /// classes. Throws InputError naming the file that states a fact, and its key.
@@ -270,9 +283,7 @@ inline void read_facts(ModelInfo& info, const detail::FactTable& all) {
   if (info.thresholds.empty()) info.thresholds.assign(n, 0.5);
 
   info.spacing_um_px = facts.number("spacing_um_px", 0.0, 0.0, 1000.0);
-  info.patch_size = facts.integer("patch_size_pixels", 512, 16, kMaxSide);
-  if (info.patch_size % 16 != 0)
-    facts.fail("patch_size_pixels", std::to_string(info.patch_size) + " is not a multiple of 16");
+  info.patch_size = detail::read_patch_size(facts);
   info.stride = facts.integer("stride_pixels", info.patch_size / 2, 1, info.patch_size);
   info.normalization = detail::read_normalization(facts, info.input_channels);
   const std::string order = facts.text("axis_order", "hw");

@@ -15,11 +15,11 @@
 
 namespace microtome {
 
-/// The model as segment_slide() runs it; hashes the weights file.
-inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model) {
+/// The model as segment_slide() runs it. `sha256`: the digest of the weights file; empty: it is computed.
+inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model, std::string sha256 = "") {
   PatchNetwork n;
   n.info = model->info();
-  n.sha256 = sha256_of_file(n.info.path);
+  n.sha256 = sha256.empty() ? sha256_of_file(n.info.path) : std::move(sha256);
   n.shared_bytes = model->weight_bytes();
   for (const auto& [layer, algorithm] : model->tuned_layers()) n.tuned_layers[layer] = to_string(algorithm);
   n.run_bytes = [model](std::int64_t w, std::int64_t h, int workers) {
