@@ -12,6 +12,7 @@
 #include "layer_report.hpp"
 #include "measure.hpp"
 #include "microtome/core/text.hpp"
+#include "microtome/pipeline/memory_plan.hpp"
 #include "progress.hpp"
 #include "tuning.hpp"
 
@@ -36,12 +37,29 @@ double seconds_of(const Timing& t, int threads) {
 // their neighbours, with caches as they are in use.
 Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& executor, ProgressBar& bar) {
   const auto& convs = model.network().convs();
+  // All engines are in memory at once. `head` is for the last layer alone, and Winograd for all others: no
+  // engine of its own for `head`.
+  constexpr ConvAlgorithm kEngines[][2] = {{ConvAlgorithm::direct, ConvAlgorithm::head},
+                                           {ConvAlgorithm::winograd4, ConvAlgorithm::direct},
+                                           {ConvAlgorithm::winograd6, ConvAlgorithm::direct}};
   std::vector<std::unique_ptr<Trial>> trials;
-  for (const ConvAlgorithm a : kConvAlgorithms) {
+  std::uint64_t needed = model.weight_bytes();
+  for (const auto& [usual, last] : kEngines) {
     EngineOptions options;
-    for (const auto& c : convs)
-      if (can_use<2>(a, c.conv.shape(), &c == &convs.back())) options.algorithms[c.name] = a;
-    trials.push_back(std::make_unique<Trial>(load_model(args.model, {}, options), args.size, executor));
+    for (const auto& c : convs) {
+      const bool is_last = &c == &convs.back();
+      const ConvAlgorithm a = is_last ? last : usual;
+      if (can_use<2>(a, c.conv.shape(), is_last)) options.algorithms[c.name] = a;
+    }
+    const auto engine = load_model(args.model, {}, options);
+    needed +=
+        engine->weight_bytes() + Session::planned_bytes(*engine, args.size, args.size, executor.workers());
+    if (needed > default_memory_budget())
+      throw ResourceError("", "--size",
+                          mebibytes(needed) + " and more are needed to compare engines at " +
+                              std::to_string(args.size) + " px, of " + mebibytes(default_memory_budget()) +
+                              " that may be used");
+    trials.push_back(std::make_unique<Trial>(engine, args.size, executor));
     check_interrupt();
     trials.back()->run();
   }
