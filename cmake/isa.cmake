@@ -1,10 +1,12 @@
 # The only place with -m flags: instruction set name -> compiler flags.
 # The flags name exactly the features that core/cpu.hpp tests before it picks the table; never -march=<cpu>,
 # which would enable more. `baseline` is the x86-64 ABI floor (SSE2).
-set(MICROTOME_ISAS baseline avx2 avx512bw)
+set(MICROTOME_ISAS baseline avx2 avxvnni avx512bw avx512vnni)
 set(MICROTOME_FLAGS_baseline "")
 set(MICROTOME_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(MICROTOME_FLAGS_avxvnni ${MICROTOME_FLAGS_avx2} -mavxvnni)
 set(MICROTOME_FLAGS_avx512bw ${MICROTOME_FLAGS_avx2} -mavx512f -mavx512dq -mavx512bw -mavx512vl)
+set(MICROTOME_FLAGS_avx512vnni ${MICROTOME_FLAGS_avx512bw} -mavx512vnni)
 
 # MICROTOME_SINGLE_ISA: the builder's own flags (-march=native, a distribution's -march=x86-64-v3) already
 # enable more than the floor. Then no object file can be baseline, a table of instruction sets would be a lie,

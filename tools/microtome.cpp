@@ -72,7 +72,8 @@ int run(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::simple);
   app.footer(
       "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 bad input, 4 resources, 130/143 interrupted.\n"
-      "MICROTOME_ISA=baseline|avx2|avx512bw forces the instruction set (an unavailable one is an error).\n"
+      "MICROTOME_ISA=baseline|avx2|avxvnni|avx512bw|avx512vnni forces the instruction set\n"
+      "(an unavailable one is an error).\n"
       "'microtome VERB --help' shows the options and examples of a verb.");
   int code = 0;
 

@@ -6,11 +6,13 @@
 #include "microtome/core/error.hpp"
 #include "microtome/core/kernel_table.hpp"
 
-// In order of preference, best last. A new instruction set is one line here and one in cmake/isa.cmake.
-#define MICROTOME_TABLES(row) row(baseline) row(avx2) row(avx512bw)
+// In order of preference, best last, each with the set that has the kernels its own table lacks (VNNI: all
+// but a few). A new instruction set is one line here and one in cmake/isa.cmake.
+#define MICROTOME_TABLES(row) \
+  row(baseline, baseline) row(avx2, avx2) row(avxvnni, avx2) row(avx512bw, avx512bw) row(avx512vnni, avx512bw)
 
 extern "C" {
-#define MICROTOME_DECLARE(isa) extern const microtome::KernelTable microtome_kernels_##isa;
+#define MICROTOME_DECLARE(isa, rest) extern const microtome::KernelTable microtome_kernels_##isa;
 MICROTOME_TABLES(MICROTOME_DECLARE)
 #undef MICROTOME_DECLARE
 }
@@ -20,14 +22,25 @@ namespace {
 
 struct Entry {
   Isa isa;
-  const KernelTable* table;
+  KernelTable table;
 };
 
-constexpr Entry kEntries[] = {
-#define MICROTOME_ENTRY(isa) {Isa::isa, &microtome_kernels_##isa},
-    MICROTOME_TABLES(MICROTOME_ENTRY)
+KernelTable completed(KernelTable table, const KernelTable& rest) {
+#define MICROTOME_KERNEL(op, Args) \
+  if (!table.op) table.op = rest.op;
+#include "microtome/kernels/kernels.inc"
+#undef MICROTOME_KERNEL
+  return table;
+}
+
+const auto& entries() {
+  static const Entry entries[] = {
+#define MICROTOME_ENTRY(isa, rest) {Isa::isa, completed(microtome_kernels_##isa, microtome_kernels_##rest)},
+      MICROTOME_TABLES(MICROTOME_ENTRY)
 #undef MICROTOME_ENTRY
-};
+  };
+  return entries;
+}
 
 }  // namespace
 
@@ -35,12 +48,12 @@ const KernelTable& choose_kernels(const CpuFeatures& cpu, const char* wanted) {
   if (wanted && !*wanted) wanted = nullptr;
   const KernelTable* best = nullptr;
   std::string built;
-  for (const Entry& e : kEntries) {
+  for (const Entry& e : entries()) {
     built += std::string(built.empty() ? "" : ", ") + to_string(e.isa);
-    if (!wanted && cpu.runs(e.isa)) best = e.table;
+    if (!wanted && cpu.runs(e.isa)) best = &e.table;
     if (wanted && std::strcmp(wanted, to_string(e.isa)) == 0) {
       if (!cpu.runs(e.isa)) throw UsageError("MICROTOME_ISA", std::string("this CPU cannot run ") + wanted);
-      best = e.table;
+      best = &e.table;
     }
   }
   if (!best)
@@ -56,14 +69,14 @@ const KernelTable& kernels() {
 std::vector<const KernelTable*> runnable_tables() {
   const CpuFeatures cpu = decode(read_cpuid());
   std::vector<const KernelTable*> tables;
-  for (const Entry& e : kEntries)
-    if (cpu.runs(e.isa)) tables.push_back(e.table);
+  for (const Entry& e : entries())
+    if (cpu.runs(e.isa)) tables.push_back(&e.table);
   return tables;
 }
 
 std::vector<Isa> built_isas() {
   std::vector<Isa> isas;
-  for (const Entry& e : kEntries) isas.push_back(e.isa);
+  for (const Entry& e : entries()) isas.push_back(e.isa);
   return isas;
 }
 

@@ -4,6 +4,7 @@
     forced_isa.py PRINT_ISA
 """
 import os
+import signal
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ EMULATED = {
     "arrow-lake": ["baseline", "avx2", "avxvnni"],
     "sapphire-rapids": ["baseline", "avx2", "avxvnni", "avx512bw", "avx512vnni"],
 }
+ILLEGAL_INSTRUCTION = (-signal.SIGILL, 128 + signal.SIGILL)  # as Python and as the emulator report it
 failures = 0
 
 
@@ -52,9 +54,14 @@ def check_machine(command, name, can_run):
         forced = run(command, isa)
         if isa in available:
             check(f"{name}: obeys MICROTOME_ISA={isa}", forced.stdout.split("\n")[0] == isa, forced)
+            executed = run([*command, isa])
+            check(f"{name}: executes {isa}", executed.returncode == 0 and executed.stdout == "76\n", executed)
         else:
             check(f"{name}: refuses MICROTOME_ISA={isa}",
                   forced.returncode == 2 and "MICROTOME_ISA" in forced.stderr and isa in forced.stderr, forced)
+            # So an instruction of it that ran unnoticed would have ended every other test here.
+            executed = run([*command, isa])
+            check(f"{name}: would die of {isa}", executed.returncode in ILLEGAL_INSTRUCTION, executed)
     unknown = run(command, "avx9")
     check(f"{name}: refuses an unknown name and lists the known ones",
           unknown.returncode == 2 and "avx9" in unknown.stderr and all(isa in unknown.stderr for isa in built), unknown)

@@ -2,6 +2,7 @@
 #include <doctest.h>
 
 #include <string>
+#include <utility>
 
 #include "microtome/core/error.hpp"
 #include "microtome/core/kernel_table.hpp"
@@ -21,6 +22,12 @@ TEST_CASE("the best table that the CPU runs is taken") {
   haswell.avx2 = true;
   CHECK(choose_kernels(haswell, nullptr).isa == std::string("avx2"));
   CHECK(choose_kernels(haswell, "baseline").isa == std::string("baseline"));
+  CpuFeatures alder_lake = haswell, skylake_x = haswell;
+  alder_lake.avxvnni = true;
+  CHECK(choose_kernels(alder_lake, nullptr).isa == std::string("avxvnni"));
+  skylake_x.avx512bw = true;
+  CHECK(choose_kernels(skylake_x, nullptr).isa == std::string("avx512bw"));
+  CHECK(choose_kernels(newest, "avxvnni").isa == std::string("avxvnni"));
 }
 
 TEST_CASE("a table that the CPU cannot run is refused by name") {
@@ -36,6 +43,24 @@ TEST_CASE("a table that the CPU cannot run is refused by name") {
   }
 }
 
+TEST_CASE("every table has every kernel; those with VNNI share what VNNI does not change") {
+  CpuFeatures every;
+  every.avx2 = every.avxvnni = every.avx512bw = every.avx512vnni = true;
+  for (const Isa isa : built_isas()) {
+    const KernelTable& table = choose_kernels(every, to_string(isa));
+    CHECK(table.isa == std::string(to_string(isa)));
+#define MICROTOME_KERNEL(op, Args) CHECK((table.op != nullptr));
+#include "microtome/kernels/kernels.inc"
+#undef MICROTOME_KERNEL
+  }
+  for (const auto& [name, rest] : {std::pair("avxvnni", "avx2"), std::pair("avx512vnni", "avx512bw")}) {
+    const KernelTable &with = choose_kernels(every, name), &without = choose_kernels(every, rest);
+    CHECK((with.conv_row_i16 != without.conv_row_i16));
+    CHECK((with.winograd_product_i16 != without.winograd_product_i16));
+    CHECK((with.conv_row_f32 == without.conv_row_f32));
+  }
+}
+
 TEST_CASE("an unknown name is refused, whatever the CPU") {
   CHECK_THROWS_AS(choose_kernels(CpuFeatures{}, "avx9"), UsageError);
   CHECK_THROWS_AS(choose_kernels(CpuFeatures{}, "AVX2"), UsageError);
@@ -43,7 +68,7 @@ TEST_CASE("an unknown name is refused, whatever the CPU") {
 
 #endif
 
-TEST_CASE("every table names its instruction set and has every kernel") {
+TEST_CASE("every runnable table names its instruction set and has every kernel") {
   for (const KernelTable* table : runnable_tables()) {
     CHECK(table->isa != nullptr);
 #define MICROTOME_KERNEL(op, Args) CHECK((table->op != nullptr));

@@ -32,7 +32,7 @@ endif()
 
 # Other CPUs under an emulator, and the table that each must pick. Sanitizers reserve more memory than it has.
 if(NOT MICROTOME_SINGLE_ISA AND NOT MICROTOME_SANITIZE)
-  foreach(row haswell:avx2 skylake-x:avx512bw icelake:avx512bw)
+  foreach(row haswell:avx2 arrow-lake:avxvnni skylake-x:avx512bw icelake:avx512vnni sapphire-rapids:avx512vnni)
     string(REPLACE ":" ";" row ${row})
     list(GET row 0 cpu)
     add_test(NAME isa.${cpu} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/on_cpu.py ${row}

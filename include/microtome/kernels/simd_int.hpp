@@ -11,6 +11,10 @@
 
 #include "simd.hpp"
 
+#if defined(__AVX512BW__) && defined(__AVX512VL__) ? defined(__AVX512VNNI__) : defined(__AVXVNNI__)
+#define MICROTOME_VNNI  // vpdpwssd as wide as Ints
+#endif
+
 namespace microtome::MICROTOME_ISA {
 namespace {
 
@@ -37,6 +41,13 @@ using ShortRegister = __m256i;
 #else
 using ShortRegister = __m128i;
 #define MICROTOME_SHORT(op) _mm_##op
+#endif
+
+// The loop over pairs of channels: on AVX-512 the register tile is so large that unrolling gains nothing.
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#define MICROTOME_UNROLL_PAIRS MICROTOME_NO_UNROLL
+#else
+#define MICROTOME_UNROLL_PAIRS _Pragma("GCC unroll 4")
 #endif
 
 constexpr int kIntLanes = static_cast<int>(sizeof(IntRegister) / sizeof(std::int32_t));
@@ -87,26 +98,48 @@ inline Ints multiply_low(Ints a, Ints b) {
 inline Ints load_pairs(const std::int16_t* p) {
   return {MICROTOME_INT_LOGIC(loadu)(reinterpret_cast<const IntRegister*>(p))};
 }
-/// One pair in all lanes.
-inline Ints broadcast_pair(const std::int16_t* p) {
-  std::int32_t pair;
-  std::memcpy(&pair, p, sizeof pair);
-  return all_lanes(pair);
-}
 /// sum + a0 * b0 + a1 * b1 of the pairs (a0, a1) and (b0, b1) of each lane.
 ///
 /// Clang must not see the addition: it reorders integer sums, adds up the products of several steps first,
-/// and that takes more registers than there are.
+/// and that takes more registers than there are. With VNNI it is one instruction, which clang takes apart
+/// for some CPUs.
 inline Ints multiply_add_pairs(Ints a, Ints b, Ints sum) {
+#if defined(MICROTOME_VNNI) && defined(__AVX512F__)
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+#elif defined(MICROTOME_VNNI)
+  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+#else
   const Ints product{MICROTOME_INT(madd_epi16)(a.v, b.v)};
 #if !defined(__clang__)
   return sum + product;
 #elif defined(__AVX2__)
   __asm__("vpaddd %1, %0, %0" : "+v"(sum.v) : "v"(product.v));
-  return sum;
 #else
   __asm__("paddd %1, %0" : "+x"(sum.v) : "x"(product.v));
+#endif
+#endif
   return sum;
+}
+
+/// The same of the pair at p, in all lanes, and each of `weight`.
+template <int NV>
+inline void multiply_add_pair(const std::int16_t* p, const Ints (&weight)[NV], Ints (&sum)[NV]) {
+#if defined(MICROTOME_VNNI) && defined(__AVX512F__)
+  // The instruction reads the pair itself, which g++ 12 does not know. It also leaves sums in memory that
+  // assembly changes where they are: hence the copy.
+  static_assert(NV == 1);
+  using Pair [[gnu::may_alias]] = std::int32_t;
+  IntRegister s = sum[0].v;
+  __asm__("vpdpwssd %2%{1to16%}, %1, %0"
+          : "+v"(s)
+          : "v"(weight[0].v), "m"(*reinterpret_cast<const Pair*>(p)));
+  sum[0].v = s;
+#else
+  std::int32_t pair;
+  std::memcpy(&pair, p, sizeof pair);
+  const Ints all = all_lanes(pair);
+  MICROTOME_UNROLL
+  for (int v = 0; v < NV; ++v) sum[v] = multiply_add_pairs(all, weight[v], sum[v]);
 #endif
 }
 

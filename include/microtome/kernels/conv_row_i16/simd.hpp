@@ -35,17 +35,13 @@ inline void conv_tile_i16(const ConvRowI16Args& a, int x, std::int32_t* sums) {
     for (int t = 0; t < a.taps; ++t) {
       const std::int16_t* pixel = block + a.tap_rows[t];
       for (int k = 0; k < a.kernel_width; ++k, pixel += kBlock) {
-#pragma GCC unroll 4
+        MICROTOME_UNROLL_PAIRS
         for (int c = 0; c < channels; c += 2, w += 2 * kBlock) {
           Ints weight[NV];
           MICROTOME_UNROLL
           for (int v = 0; v < NV; ++v) weight[v] = load_pairs(w + 2 * v * kIntLanes);
           MICROTOME_UNROLL
-          for (int i = 0; i < PX; ++i) {
-            const Ints pair = broadcast_pair(pixel + i * STRIDE * kBlock + c);
-            MICROTOME_UNROLL
-            for (int v = 0; v < NV; ++v) sum[i][v] = multiply_add_pairs(pair, weight[v], sum[i][v]);
-          }
+          for (int i = 0; i < PX; ++i) multiply_add_pair(pixel + i * STRIDE * kBlock + c, weight, sum[i]);
         }
       }
     }

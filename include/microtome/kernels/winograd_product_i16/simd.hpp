@@ -23,17 +23,13 @@ inline void product_tile_i16(const WinogradProductI16Args& a, const std::int16_t
   }
   for (int b = 0; b < a.blocks; ++b, in += a.block_stride) {
     const int channels = 2 * a.block_pairs[b];
-#pragma GCC unroll 4
+    MICROTOME_UNROLL_PAIRS
     for (int c = 0; c < channels; c += 2, w += 2 * kBlock) {
       Ints weight[kIntVecs];
       MICROTOME_UNROLL
       for (int v = 0; v < kIntVecs; ++v) weight[v] = load_pairs(w + 2 * v * kIntLanes);
       MICROTOME_UNROLL
-      for (int i = 0; i < PX; ++i) {
-        const Ints pair = broadcast_pair(in + i * kBlock + c);
-        MICROTOME_UNROLL
-        for (int v = 0; v < kIntVecs; ++v) sum[i][v] = multiply_add_pairs(pair, weight[v], sum[i][v]);
-      }
+      for (int i = 0; i < PX; ++i) multiply_add_pair(in + i * kBlock + c, weight, sum[i]);
     }
   }
   MICROTOME_UNROLL
