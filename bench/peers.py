@@ -236,26 +236,36 @@ def worker(engine):
 class Worker:
     def __init__(self, engine, program, stem, side, threads):
         command = [program] if engine == "microtome" else [sys.executable, __file__, "--worker", engine]
+        self.errors = tempfile.TemporaryFile("w+")  # not a pipe, which an engine that talks much would fill
         settings = {"PB_MODEL": str(stem), "PB_TILE": str(side), "PB_THREADS": str(threads)}
         self.engine = engine
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
             env={**os.environ, **settings, "OMP_NUM_THREADS": str(threads), **ENVIRONMENT.get(engine, {})},
         )
+        self.ready = self.answer("did not start")
+
+    def answer(self, failure):
+        """Throws RuntimeError naming the engine and its last line on stderr if it has ended."""
         line = self.process.stdout.readline()
         if not line:
-            reason = self.process.stderr.read().strip().splitlines()[-1:] or ["no reason given"]
-            raise RuntimeError(f"{engine} did not start: {reason[0]}")
-        self.ready = json.loads(line)
+            self.process.wait()
+            self.errors.seek(0)
+            reason = self.errors.read().strip().splitlines()[-1:] or [f"exit code {self.process.returncode}"]
+            raise RuntimeError(f"{self.engine} {failure}: {reason[0]}")
+        return json.loads(line)
 
     def ask(self, what):
-        self.process.stdin.write(what + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        try:
+            self.process.stdin.write(what + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: so has its output
+        return self.answer("ended while it was measured")
 
     def close(self):
         self.process.stdin.close()
