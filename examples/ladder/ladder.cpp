@@ -81,8 +81,8 @@ int main(int channels, int side) {
 
 int main(int argc, char** argv) {
   const int channels = argc > 1 ? std::atoi(argv[1]) : 64, side = argc > 2 ? std::atoi(argv[2]) : 128;
-  if (argc > 3 || channels < 16 || channels > 1024 || channels % 16 != 0 || side < 16 || side > 1024) {
-    std::fprintf(stderr, "usage: ladder [CHANNELS [SIDE]]: 16 to 1024, channels in multiples of 16\n");
+  if (argc > 3 || channels < 16 || channels > 1024 || channels % 16 != 0 || side < 24 || side > 1024) {
+    std::fprintf(stderr, "usage: ladder [CHANNELS [SIDE]]: 16 to 1024 in multiples of 16, 24 to 1024\n");
     return 2;
   }
   if (!microtome::decode(microtome::read_cpuid()).runs(microtome::Isa::MICROTOME_ISA)) {

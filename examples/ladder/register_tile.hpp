@@ -16,7 +16,7 @@
 //  where
 //    rung 2 has 3 for 2. The two load ports are no longer the limit.
 // More pixels would need more than 16 registers: the compiler would "spill" sums to memory, and every FMA
-// would wait for a load and a store. AVX-512 has 32 registers of 16 floats: 14 pixels x 1 vector. SSE2 has no
+// would wait for a load and a store. AVX-512 has 32 registers of 16 floats: 24 pixels x 1 vector. SSE2 has no
 // FMA and 4 floats per register: 2 x 4.
 //
 // The library's kernel, include/microtome/kernels/conv_row_f32/, is this and a tail (bias, activation,
@@ -58,7 +58,7 @@ class RegisterTile {
  private:
   // Vec is as many floats as the compiler's flags allow, kLanes of them; 16 outputs are kVecs vectors.
   static constexpr int kLanes = microtome::MICROTOME_ISA::kLanes, kVecs = microtome::MICROTOME_ISA::kVecs;
-  static constexpr int kPixels = kVecs == 1 ? 14 : kVecs == 2 ? 6 : 2;
+  static constexpr int kPixels = kVecs == 1 ? 24 : kVecs == 2 ? 6 : 2;
 
   void tile(int ob, int y, int x) {
     using namespace microtome::MICROTOME_ISA;
