@@ -3,6 +3,7 @@
 
     consume.py installed|source BUILD_DIR SOURCE_DIR MODEL COMPILER [CXX_FLAGS]
 """
+import json
 import os
 import re
 import subprocess
@@ -26,7 +27,7 @@ def main():
         else:
             where = [f"-DMICROTOME_SOURCE={source}"]
         run("cmake", "-S", os.path.join(source, "examples/embed"), "-B", embed, f"-DCMAKE_CXX_COMPILER={compiler}",
-            f"-DCMAKE_CXX_FLAGS={flags} -Wall -Wextra -Werror", "-DCMAKE_BUILD_TYPE=Release", *where)
+            f"-DCMAKE_CXX_FLAGS={flags} -Wall -Wextra -Werror", *where)
         run("cmake", "--build", embed, "-j2")
 
         environment = {k: v for k, v in os.environ.items() if k != "MICROTOME_ISA"}
@@ -44,6 +45,16 @@ def main():
 
         baseline = run(os.path.join(embed, "embed_anywhere"), model, env={**environment, "MICROTOME_ISA": "baseline"})
         assert baseline.split("\n")[-2] == "baseline", baseline
+
+        program = os.path.join(build, "tools", "microtome")
+        if os.path.exists(program):  # a slide to segment
+            slide, out = os.path.join(folder, "slide.tif"), os.path.join(folder, "out")
+            run(program, "synth", "-q", "-o", slide, "--width", "300", "--height", "200", "--tissue", "1")
+            labels = run(os.path.join(embed, "embed_slide"), model, slide, out).split("\n")
+            with open(os.path.join(out, "summary.json")) as stream:
+                summary = json.load(stream)
+            assert labels[:-1] == [f"{l['name']} {l['pixels']}" for l in summary["labels"]], labels
+            assert sorted(os.listdir(out)) == ["mask.tif", "overlay.png", "summary.json"], os.listdir(out)
 
 
 if __name__ == "__main__":
