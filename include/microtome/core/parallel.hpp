@@ -40,10 +40,11 @@ class Executor {
   virtual void run(int tasks, TaskRef task) = 0;
 };
 
-/// The built-in executor: `threads` workers, work handed out one task at a time.
+/// The built-in executor: `threads` workers, work handed out one task at a time; one worker where the program
+/// is compiled without threads.
 class DefaultExecutor final : public Executor {
  public:
-  explicit DefaultExecutor(int threads) : threads_(threads < 1 ? 1 : threads) {}
+  explicit DefaultExecutor(int threads) : threads_(kThreaded && threads > 1 ? threads : 1) {}
   int workers() const override { return threads_; }
 
   void run(int tasks, TaskRef task) override {
@@ -75,6 +76,11 @@ class DefaultExecutor final : public Executor {
   }
 
  private:
+#if defined(MICROTOME_STD_THREADS) || defined(_OPENMP)
+  static constexpr bool kThreaded = true;
+#else
+  static constexpr bool kThreaded = false;
+#endif
   int threads_;
 };
 
