@@ -101,6 +101,7 @@ class Cli(unittest.TestCase):
             if tight is None:
                 message = self.segment("--max-memory", "1M", "-j", 1, out="no", slide=big, code=4).stderr
                 self.assertIn("--max-memory", message)
+                self.assertFalse((self.dir / "no" / "big").exists())
                 tight = message.split(": ")[-1].split()[0] + "M"  # "... : 104 MiB is the least"
         self.assertEqual(self.summary("a", "big")["performance"]["accumulators_spilled"], 0)
         self.assertGreater(self.summary("d", "big")["performance"]["accumulators_spilled"], 0)
@@ -172,7 +173,8 @@ class Cli(unittest.TestCase):
         tiny_files.write_png(same_name, 300, 211, tiny_files.stained)
         shutil.copy(self.image, self.dir / "tissue.jpg")  # recognised by content
         cases = {
-            "stride_px": ["--stride", 64], "patch_px": ["--patch", 128, "--stride", 32], "width_px": ["--mpp", 1.0],
+            "stride_px": ["--stride", 64], "patch_px": ["--patch", 128, "--stride", 32],
+            "another scale (run mpp_x 0.5, now 1)": ["--mpp", 1.0],
             "tissue": ["--tissue", "none"], "sha256": ["-m", other_model],
         }
         for field, flags in cases.items():
@@ -182,7 +184,7 @@ class Cli(unittest.TestCase):
             self.assertIn(field, done.stderr)
             self.assertIn("--overwrite", done.stderr)
             self.assertIn(str(self.dir / "out" / "tissue"), done.stderr)
-        self.assertIn("mpp_x", self.segment(mpp=0.51, code=2).stderr)
+        self.assertIn("another scale (slide mpp_x 0.5, now 0.51)", self.segment(mpp=0.51, code=2).stderr)
         self.assertIn("bytes", self.segment(slide=same_name, code=2).stderr)
         self.assertIn("file", self.segment(slide=self.dir / "tissue.jpg", code=2).stderr)
         other = self.dir / "other.png"
@@ -264,7 +266,7 @@ class Cli(unittest.TestCase):
             self.assertIn("interrupted", rest)
             self.assertNotIn("segment 100 %", rest)
             run.stderr.close()
-            self.assertEqual(list((self.dir / "out" / "big").iterdir()), [])
+            self.assertFalse((self.dir / "out" / "big").exists())
 
     # --- info and doctor ---------------------------------------------------------------------------------
 

@@ -41,6 +41,19 @@ TEST_CASE("a file is written whole or not at all") {
   CHECK(entries(dir.path()) == 2);
 }
 
+TEST_CASE("a folder knows whether it is new, and is removed only when nothing is in it") {
+  const microtome_test::TempDir dir;
+  CHECK(os::make_directories(dir / "a/b"));
+  CHECK_FALSE(os::make_directories(dir / "a/b/"));
+  os::remove_empty_directory(dir / "a");
+  CHECK(os::is_directory(dir / "a/b"));
+  os::remove_empty_directory(dir / "a/b");
+  CHECK_FALSE(os::exists(dir / "a/b"));
+  os::write_file_atomically(dir / "file", "x", 1);
+  CHECK_THROWS_AS(os::make_directories(dir / "file/c"), ResourceError);
+  CHECK_THROWS_AS(os::make_directories(dir / "file"), ResourceError);
+}
+
 TEST_CASE("one file is recognised under several names") {
   const microtome_test::TempDir dir;
   os::write_file_atomically(dir / "a", "x", 1);

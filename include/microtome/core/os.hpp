@@ -133,15 +133,24 @@ inline std::vector<std::string> list_directory(const std::string& path) {
   return names;
 }
 
-/// Creates `path` and its parents; succeeds if it already exists. Throws ResourceError.
-inline void make_directories(const std::string& path) {
+/// Creates `path` and its parents; false if it already exists. Throws ResourceError.
+inline bool make_directories(const std::string& path) {
+  bool made = false;
   for (std::size_t i = 1; i <= path.size(); ++i) {
     if (i != path.size() && path[i] != '/') continue;
     const std::string part = path.substr(0, i);
-    if (mkdir(part.c_str(), 0777) != 0 && errno != EEXIST)
+    if (mkdir(part.c_str(), 0777) == 0)
+      made = true;
+    else if (errno != EEXIST)
       throw ResourceError(part, "", "cannot create the directory: " + error_text(errno));
   }
   if (!is_directory(path)) throw ResourceError(path, "", "exists and is not a directory");
+  return made;
+}
+
+/// Removes a directory; one that holds something stays.
+inline void remove_empty_directory(const std::string& path) noexcept {
+  rmdir(path.c_str());
 }
 
 /// Atomically replaces `to` by `from` (same file system). Throws ResourceError.

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -43,16 +44,27 @@ inline bool is_finished(const std::string& folder, const Slide& slide, const Pat
   const auto require = [&](bool same, const std::string& what) {
     if (!same) throw UsageError(folder, "holds results of another " + what + "; --overwrite replaces them");
   };
+  const auto change = [](std::string_view key, const std::string& was, const std::string& is) {
+    return " (" + std::string(key) + " " + was + ", now " + is + ")";
+  };
   const auto text = [&](std::string_view part, std::string_view key, const std::string& wanted) {
     require(value(part, key).string == wanted, std::string(part) + " (" + std::string(key) + ")");
   };
   const auto integer = [&](std::string_view part, std::string_view key, std::int64_t wanted) {
     const JsonValue v = value(part, key);
-    require(v.is_integer && v.integer == wanted, std::string(part) + " (" + std::string(key) + ")");
+    require(v.is_integer && v.integer == wanted,
+            std::string(part) +
+                change(key, v.is_integer ? std::to_string(v.integer) : "none", std::to_string(wanted)));
   };
   const auto scale = [&](std::string_view part, std::string_view key, double wanted) {  // written "%.9g"
-    require(std::abs(value(part, key).number - wanted) <= 1e-8 * wanted,
-            std::string(part) + " (" + std::string(key) + ")");
+    const auto shown = [](double v) {
+      char number[32];
+      std::snprintf(number, sizeof number, "%.9g", v);
+      return v > 0.0 ? std::string(number) : "unknown";
+    };
+    const double was = value(part, key).number;
+    require(std::abs(was - wanted) <= 1e-8 * wanted,
+            "scale" + change(std::string(part) + " " + std::string(key), shown(was), shown(wanted)));
   };
 
   const Plane plane = choose_plane(slide, {options.mpp, options.level, network.info.spacing_um_px});
@@ -61,12 +73,12 @@ inline bool is_finished(const std::string& folder, const Slide& slide, const Pat
   integer("slide", "bytes", static_cast<std::int64_t>(os::File(slide.path(), os::File::Mode::read).size()));
   scale("slide", "mpp_x", slide.pixel_size().x);
   scale("slide", "mpp_y", slide.pixel_size().y);
+  scale("run", "mpp_x", plane.mpp_x);  // before the sizes, which follow from it
+  scale("run", "mpp_y", plane.mpp_y);
   text("model", "sha256", network.sha256);
   integer("run", "level", plane.level);
   integer("run", "width_px", plane.width);
   integer("run", "height_px", plane.height);
-  scale("run", "mpp_x", plane.mpp_x);
-  scale("run", "mpp_y", plane.mpp_y);
   integer("run", "patch_px", grid.patch());
   integer("run", "stride_px", grid.x().stride);
   text("run", "tissue", options.find_tissue ? "auto" : "none");

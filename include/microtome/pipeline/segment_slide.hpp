@@ -34,9 +34,10 @@ inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model, std::
 }
 
 /// Segments `slide` into `folder` (created): mask.tif, overlay.png and, last, summary.json. Files appear
-/// complete or not at all, and those of an earlier run stay until new ones are ready. `open_seconds` is the
-/// time the caller spent opening slide and model, for the report. Throws InputError, UsageError,
-/// ResourceError (another run is writing to the folder, among others), Cancelled.
+/// complete or not at all, those of an earlier run stay until new ones are ready, and a folder that this call
+/// made is removed if it stays empty. `open_seconds` is the time the caller spent opening slide and model, for
+/// the report. Throws InputError, UsageError, ResourceError (another run is writing to the folder, among
+/// others), Cancelled.
 inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& network, const std::string& folder,
                                    SegmentOptions options = {}, const ProgressFn& progress = {},
                                    double open_seconds = 0.0) {
@@ -44,8 +45,15 @@ inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& netwo
   const ModelInfo& model = network.info;
   const Plane plane = choose_plane(slide, {options.mpp, options.level, model.spacing_um_px});
   detail::choose_grid(slide, plane, options, model);  // refuses before anything is written or allocated
-  os::make_directories(folder);
+  const bool made = os::make_directories(folder);
   const os::FolderLock lock(folder);
+  struct Tidy {  // after the files are closed, before the lock is released
+    const std::string& folder;
+    bool made;
+    ~Tidy() {
+      if (made) os::remove_empty_directory(folder);
+    }
+  } const tidy{folder, made};
   options.spill_path = folder + "/.spill";
 
   DefaultExecutor own(options.threads > 0 ? options.threads : os::cpu_count());
