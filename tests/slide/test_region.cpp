@@ -80,6 +80,9 @@ TEST_CASE("region refuses impossible requests and leaves no file") {
     CHECK_THROWS_AS(run_region(args), microtome::UsageError);
   }
   args.rect.clear();
+  args.output = dir / "missing/out.png";
+  CHECK_THROWS_WITH_AS(run_region(args), doctest::Contains("no such directory"), microtome::UsageError);
+  args.output = dir / "out.png";
   args.slide = dir / "missing.svs";
   CHECK_THROWS_AS(run_region(args), microtome::InputError);
   CHECK_FALSE(microtome::os::exists(dir / "out.png"));

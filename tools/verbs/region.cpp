@@ -9,9 +9,9 @@
 #include "args.hpp"
 #include "microtome/core/error.hpp"
 #include "microtome/core/md5.hpp"
-#include "microtome/core/os.hpp"
 #include "microtome/io/png_writer.hpp"
 #include "microtome/slide/registry.hpp"
+#include "outputs.hpp"
 
 namespace microtome::tools {
 namespace {
@@ -40,8 +40,7 @@ void for_each_band(SlideReader& reader, int level, std::int64_t tile_height, std
 }  // namespace
 
 int run_region(const RegionArgs& args) {
-  if (os::same_file(args.output, args.slide))
-    throw UsageError("--output", "'" + args.output + "' is the slide itself");
+  check_outputs({{"--output", args.output}}, {args.slide});
   const std::unique_ptr<Slide> slide = open_slide(args.slide);
   if (args.level < 0 || args.level >= static_cast<int>(slide->levels().size()))
     throw UsageError("--level", std::to_string(args.level) + ": the slide has levels 0 to " +
