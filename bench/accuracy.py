@@ -7,7 +7,7 @@
 DATA is the folder that tools/train/data.py describes; its validation images are used, whole. The reference is
 the network of tools/gandlf_net.py in PyTorch, float32 on the CPU. Needs PyTorch, NumPy, SciPy and Pillow, and
 the program (`cmake --build build --target microtome_program`). Exit code 1: a variant is further from PyTorch
-than it may be.
+than it may be; 4: a Python module is missing.
 """
 
 import argparse
@@ -18,21 +18,32 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tools" / "train")]
-from data import load_split  # noqa: E402
-from evaluate import DATASETS, load_network  # noqa: E402
-from metrics import counts, dice, predict, summary  # noqa: E402
+try:
+    import numpy as np
+    import torch
+    from data import load_split
+    from evaluate import DATASETS, load_network
+    from metrics import counts, dice, predict, summary
+    from PIL import Image
+except ImportError as missing:  # --help works without them
+    if (missing.name or "").split(".")[0] not in ("numpy", "torch", "scipy", "PIL"):
+        raise
+    np = load_split = DATASETS = None
 
 # Name in the table, options of `microtome evaluate`, and how far the Dice of any image may be from PyTorch's.
 VARIANTS = {
     "fp32": ("microtome FP32", ["--precision", "fp32", "--device", "cpu"], 0.5e-4),
 }
 HEAD = ["images", "n", "computed by", "Dice", "95 %", "difference", "largest of one image", "pixels of another class"]
+
+
+def need_modules():
+    if np is None:
+        needed = "the Python modules torch, numpy, scipy and pillow"
+        print(f"{Path(sys.argv[0]).stem}: {sys.executable} needs {needed}", file=sys.stderr)
+        sys.exit(4)
 
 
 def run_pytorch(net, samples):
@@ -128,6 +139,7 @@ def main():
     parser.add_argument("--docs", default=ROOT / "docs" / "accuracy.md", help="page to rewrite, '' for none")
     parser.add_argument("--threads", type=int, default=0, help="0: all CPUs")
     args = parser.parse_args()
+    need_modules()
     if not args.program.exists():
         parser.error(f"{args.program} does not exist: build it, or name it with --program")
     if args.docs and (args.split != "val" or set(args.variants) != set(VARIANTS)):

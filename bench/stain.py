@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from accuracy import DATASETS, ROOT, load_split, provenance, replace_between_markers, run_microtome
+from accuracy import DATASETS, ROOT, load_split, need_modules, provenance, replace_between_markers, run_microtome
 
 # One training image, of a patient near the mean of all, as another target than the reference values.
 TARGET = Path("he_nuclei_tnbc") / "train" / "images" / "tnbc_p08_1.png"
@@ -61,6 +61,7 @@ def main():
     parser.add_argument("--docs", default=ROOT / "docs" / "accuracy.md", help="page to rewrite, '' for none")
     parser.add_argument("--threads", type=int, default=0, help="0: all CPUs")
     args = parser.parse_args()
+    need_modules()
     if not args.program.exists():
         parser.error(f"{args.program} does not exist: build it, or name it with --program")
     table = []
