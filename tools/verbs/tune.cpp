@@ -98,7 +98,7 @@ Algorithms choose(const Model& model, const Seconds& seconds) {
 void print_table(const Model& model, const Seconds& seconds, const Algorithms& chosen, std::int64_t side) {
   std::printf("%-12s %9s %6s %11s", "layer", "channels", "kernel", "output px");
   for (const ConvAlgorithm a : kConvAlgorithms) std::printf(" %10s", to_string(a));
-  std::printf("  chosen\n");
+  std::printf("  fastest alone\n");
   const std::vector<LayerReport> layers = model.layers(side, side);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const LayerReport& l = layers[i];
