@@ -64,7 +64,7 @@ int main(int channels, int side) {
   const Problem p(channels, side);
   std::printf("3x3 convolution, %d -> %d channels, %d x %d pixels: %.0f million multiply-accumulates\n",
               channels, channels, side, side, p.macs() * 1e-6);
-  std::printf("compiled for %s; FMA peak of one core %.1f GMAC/s\n\n",
+  std::printf("compiled for %s; FMA peak of one core, with the widest vectors the CPU has: %.1f GMAC/s\n\n",
               MICROTOME_STR(MICROTOME_ISA), microtome_bench::fma_peak_gmacs());
   std::printf("   rung                      ms    GMAC/s     of peak    largest error / rms\n");
   // A new rung is a class like these, and a line.
