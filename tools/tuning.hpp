@@ -23,7 +23,7 @@ namespace microtome::tools {
 
 /// Raised with every change of kernels, or of the algorithms chosen without a tuning, after which another
 /// choice may be the fastest: tunings of other builds are then ignored.
-inline constexpr int kTuningFormat = 1;
+inline constexpr int kTuningFormat = 2;
 
 using Algorithms = std::map<std::string, ConvAlgorithm>;  ///< by layer name
 
@@ -138,11 +138,12 @@ struct LoadedModel {
 /// stderr.
 inline LoadedModel load_tuned(const std::string& path, std::int64_t side, bool tuned) {
   LoadedModel loaded;
+  EngineOptions options;
+  options.side = side;
   if (tuned) {
     TuningKey key("", side > 0 ? side : read_patch_size(path));
     try {
       if (!tuning_files(key.ending()).empty()) key.sha256 = loaded.sha256 = sha256_of_file(path);
-      EngineOptions options;
       if (!key.sha256.empty() && os::exists(key.path())) options.algorithms = read_tuning(key);
       if (!options.algorithms.empty()) loaded.model = load_model(path, {}, options);
     } catch (const Error& e) {
@@ -150,7 +151,10 @@ inline LoadedModel load_tuned(const std::string& path, std::int64_t side, bool t
                    e.what());
     }
   }
-  if (!loaded.model) loaded.model = load_model(path);
+  if (!loaded.model) {
+    options.algorithms.clear();
+    loaded.model = load_model(path, {}, options);
+  }
   return loaded;
 }
 

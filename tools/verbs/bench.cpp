@@ -78,6 +78,7 @@ std::vector<Ablation> ablate(const BenchArgs& args, Trial& full, Executor& execu
   const std::uint64_t total = std::size(kEngineSwitches) * static_cast<std::uint64_t>(args.runs);
   for (const EngineSwitch& part : kEngineSwitches) {
     EngineOptions options;
+    options.side = args.size;
     options.algorithms = full.model().tuned_layers();
     options.*part.on = false;
     Trial without(load_model(args.model, {}, options), args.size, executor);

@@ -46,6 +46,7 @@ Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& execu
   std::uint64_t needed = model.weight_bytes();
   for (const auto& [usual, last] : kEngines) {
     EngineOptions options;
+    options.side = args.size;
     for (const auto& c : convs) {
       const bool is_last = &c == &convs.back();
       const ConvAlgorithm a = is_last ? last : usual;
@@ -120,8 +121,10 @@ void print_table(const Model& model, const Seconds& seconds, const Algorithms& c
 
 void tune(TuneArgs args) {
   args.threads = std::max(1, args.threads);
-  const auto model = load_model(args.model);
-  if (args.size == 0) args.size = model->info().patch_size;
+  if (args.size == 0) args.size = read_patch_size(args.model);
+  EngineOptions options;
+  options.side = args.size;
+  const auto model = load_model(args.model, {}, options);
   const TuningKey key(sha256_of_file(args.model), args.size);
   make_tuning_folder();  // minutes later is too late to fail
   DefaultExecutor executor(args.threads);
@@ -134,7 +137,6 @@ void tune(TuneArgs args) {
     bar.end_line();
     print_table(*model, seconds, chosen, args.size);
     if (!chosen.empty()) {  // what is best layer by layer need not be best together
-      EngineOptions options;
       options.algorithms = chosen;
       Trial usual(model, args.size, executor),
           tuned(load_model(args.model, {}, options), args.size, executor);

@@ -1,5 +1,6 @@
 // What of the engine can be switched off or chosen by hand, to measure what it is worth.
 #pragma once
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ struct EngineOptions {
   bool blocked_layout = true;      ///< off: tensors are planar, converted around every convolution
   bool winograd = true;            ///< off: direct convolutions
   bool depth_first = true;         ///< off: no bands at full resolution
+
+  /// Side of the images that algorithms are chosen for, pixels, whatever their size; 0: the model's patch.
+  std::int64_t side = 0;
 
   /// Algorithms by layer name in place of the cost model's choice.
   std::map<std::string, ConvAlgorithm> algorithms;

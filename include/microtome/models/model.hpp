@@ -129,6 +129,7 @@ inline std::shared_ptr<const Model> load_model(const std::string& path, const Mo
   info.spatial_dims = static_cast<int>(reader.integer("spatial_dims", 2, 1, 3));
   if (info.spatial_dims != 2) reader.fail("spatial_dims", "only 2D networks can be run so far");
   info.transposed = reader.text("axis_order", "hw") == "wh";  // decides how the kernels are packed
+  info.patch_size = detail::read_patch_size(reader);          // decides by which algorithms they are run
   auto model = std::shared_ptr<Model>(new Model(file, std::move(info), options));
   read_facts(model->info_, all);
   return model;

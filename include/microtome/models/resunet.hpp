@@ -12,6 +12,7 @@
 #include "../core/arena.hpp"
 #include "../io/model_info.hpp"
 #include "../layers/conv.hpp"
+#include "algorithm_choice.hpp"
 #include "engine_options.hpp"
 #include "head.hpp"
 #include "net_conv.hpp"
@@ -21,23 +22,6 @@
 #include "unfused.hpp"
 
 namespace microtome {
-
-/// The algorithm for a layer. Below 16 input channels Winograd's transforms cost more than they save. F(6x6)
-/// multiplies least, but its weights grow by 7, F(4x4)'s by 4: above 256 x 256 channels that counts for
-/// more, and the images there are too small for large tiles.
-template <int Rank>
-ConvAlgorithm choose_algorithm(const ConvShape& s, bool last) {
-  if (last && s.out <= 4 && s.stride == 1 && s.slope == kNoActivation) return ConvAlgorithm::head;
-  if (Rank != 2 || s.kernel != 3 || s.stride != 1 || s.inputs() < 16 || last) return ConvAlgorithm::direct;
-  return s.inputs() * s.out > 256 * 256 ? ConvAlgorithm::winograd4 : ConvAlgorithm::winograd6;
-}
-
-/// Whether a layer may use an algorithm; `last` as in choose_algorithm().
-template <int Rank>
-bool can_use(ConvAlgorithm a, const ConvShape& s, bool last) {
-  if (a == ConvAlgorithm::head) return last && s.out <= kChannelBlock;
-  return !is_winograd(a) || (Rank == 2 && s.kernel == 3 && s.stride == 1 && !last);
-}
 
 /// Sizes of all axes must be multiples of 16 (four halvings).
 ///
@@ -70,6 +54,7 @@ class ResUnet {
       : options_(options), schedule_{options.depth_first} {
     read_unet_shape<Rank>(file, info);
     const StateDict<Rank> b{file, info.transposed, &info.parameters};
+    side_ = options.side > 0 ? options.side : info.patch_size;
     for (const UnetLayer& l : unet_layers(info, options_.low_resolution_1x1)) add(b, l);
     for (const auto& [name, algorithm] : options_.algorithms)
       if (std::none_of(convs_.begin(), convs_.end(), [&, n = &name](const auto& c) { return c.name == *n; }))
@@ -140,6 +125,12 @@ class ResUnet {
     return size;
   }
 
+  Index<Rank> usual_size(int level) const {
+    Index<Rank> size{};
+    size.fill(std::max<std::int64_t>(1, side_ >> level));
+    return size;
+  }
+
   void add(const StateDict<Rank>& b, const UnetLayer& l) {
     const auto slope = [](bool activated) { return activated ? kLeakySlope : kNoActivation; };
     ConvShape shape{{}, l.out, l.kernel, l.stride, slope(l.activated), ConvAlgorithm::direct};
@@ -152,7 +143,7 @@ class ResUnet {
     }
     Affine after = b.norm(l.norm);
     std::vector<Prologue> passes = split_epilogue(options_, after, shape.slope, l.out);
-    const ConvAlgorithm usual = choose_algorithm<Rank>(shape, l.name == "out.conv0");
+    const ConvAlgorithm usual = choose_algorithm<Rank>(shape, l.name == "out.conv0", usual_size(l.level));
     shape.algorithm = algorithm_of(l.name, shape, usual);
     const std::string weight = l.name + ".weight";
     const WeightRows rows = b.kernel(weight, l.out, shape.inputs(), l.kernel);
@@ -254,6 +245,7 @@ class ResUnet {
 
   EngineOptions options_;
   UnetSchedule schedule_;
+  std::int64_t side_ = 0;  // of usual images
   std::vector<NetConv<Rank>> convs_;
 };
 
