@@ -3,7 +3,7 @@
 //   build/bench/bench_kernels --benchmark_filter=conv_row
 // The first line is the FMA peak of one core, measured in the same run: compare conv_row_f32 with it.
 #include <benchmark/benchmark.h>
-#include <microtome/core/kernel_table.hpp>
+#include <microtome/kernels/kernel_table.hpp>
 
 #include <string>
 

@@ -12,17 +12,17 @@ import re
 import sys
 
 FORBIDDEN = re.compile(r"^(iostream|fstream|sstream|iomanip|regex|filesystem|nlohmann/.*|CLI/.*|doctest.*|omp\.h)$")
+DOOR = "kernels/kernel_table.hpp"  # the one from ordinary code to the kernels
 # Layer -> layers it may include. A longer prefix wins.
 LAYERS = {
     "core": {"core"},
-    "core/kernel_table.hpp": {"core", "kernels"},  # the one door from ordinary code to the kernels
     "kernels": {"core", "kernels"},
-    "layers": {"core", "layers"},
+    "layers": {"core", "layers", DOOR},
     "io": {"core", "io"},
     "slide": {"core", "io", "slide"},
     "models": {"core", "io", "layers", "models"},
     "pipeline": {"core", "io", "layers", "models", "slide", "pipeline", "version.hpp"},
-    "microtome.hpp": {"core", "io", "layers", "models", "version.hpp"},
+    "microtome.hpp": {"core", DOOR, "io", "layers", "models", "version.hpp"},
     "version.hpp": set(),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

@@ -12,10 +12,10 @@
 
 #include "microtome/core/cpu.hpp"
 #include "microtome/core/json_writer.hpp"
-#include "microtome/core/kernel_table.hpp"
 #include "microtome/core/os.hpp"
 #include "microtome/core/sha256.hpp"
 #include "microtome/io/json.hpp"
+#include "microtome/kernels/kernel_table.hpp"
 #include "microtome/models/model.hpp"
 #include "microtome/version.hpp"
 

@@ -2,7 +2,7 @@
 // `table`.
 #pragma once
 #include <benchmark/benchmark.h>
-#include <microtome/core/kernel_table.hpp>
+#include <microtome/kernels/kernel_table.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -27,7 +27,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "microtome/core/kernel_table.hpp"
+#include "microtome/kernels/kernel_table.hpp"
 #include "problem.hpp"
 
 namespace ladder {

@@ -2,10 +2,10 @@
 // Slides and outputs live in microtome/slide/ and microtome/pipeline/ (they need libtiff, libjpeg and zlib).
 #pragma once
 #include "core/error.hpp"
-#include "core/kernel_table.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor.hpp"
 #include "io/model_info.hpp"
 #include "io/safetensors.hpp"
+#include "kernels/kernel_table.hpp"
 #include "models/model.hpp"
 #include "version.hpp"

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "microtome/core/error.hpp"
-#include "microtome/core/kernel_table.hpp"
+#include "microtome/kernels/kernel_table.hpp"
 
 // In order of preference, best last, each with the set that has the kernels its own table lacks (VNNI: all
 // but a few). A new instruction set is one line here and one in cmake/isa.cmake.

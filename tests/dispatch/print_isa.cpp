@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "microtome/core/error.hpp"
-#include "microtome/core/kernel_table.hpp"
+#include "microtome/kernels/kernel_table.hpp"
 
 namespace {
 

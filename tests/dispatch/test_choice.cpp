@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "microtome/core/error.hpp"
-#include "microtome/core/kernel_table.hpp"
+#include "microtome/kernels/kernel_table.hpp"
 
 using namespace microtome;
 

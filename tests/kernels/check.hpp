@@ -2,7 +2,7 @@
 // double on odd shapes, with every array ending at a guard page.
 #pragma once
 #include <doctest.h>
-#include <microtome/core/kernel_table.hpp>
+#include <microtome/kernels/kernel_table.hpp>
 
 #include <algorithm>
 #include <cmath>

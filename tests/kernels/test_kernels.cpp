@@ -1,7 +1,7 @@
 // Every kernel of every instruction set this CPU runs, against its scalar reference in double. The list
 // kernels.inc drives it: a kernel without a check_<operator>.hpp does not compile.
 #include <doctest.h>
-#include <microtome/core/kernel_table.hpp>
+#include <microtome/kernels/kernel_table.hpp>
 
 #define MICROTOME_KERNEL_FILE(op) MICROTOME_STR(check_##op.hpp)
 #include <microtome/kernels/kernels.inc>

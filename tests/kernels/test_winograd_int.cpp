@@ -1,8 +1,8 @@
 // The integer Winograd kernels one after the other against the sum that a convolution is: equal below the
 // bound of core/winograd_bound.hpp, for every instruction set that this CPU runs, and refused by it above.
 #include <doctest.h>
-#include <microtome/core/kernel_table.hpp>
 #include <microtome/core/winograd_bound.hpp>
+#include <microtome/kernels/kernel_table.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
 // The kernels of this translation unit's own flags, for programs that only include the headers.
-// Included by core/kernel_table.hpp.
+// Included by kernel_table.hpp.
 #pragma once
 #include <vector>
 

@@ -3,8 +3,8 @@
 #pragma once
 #include <cstddef>
 
-#include "../core/kernel_table.hpp"
 #include "../core/tensor.hpp"
+#include "../kernels/kernel_table.hpp"
 
 namespace microtome {
 

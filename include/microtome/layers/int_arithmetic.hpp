@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/kernel_table.hpp"
 #include "../core/tensor.hpp"
+#include "../kernels/kernel_table.hpp"
 
 namespace microtome {
 

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <vector>
 
-#include "../core/kernel_table.hpp"
 #include "../core/tensor.hpp"
+#include "../kernels/kernel_table.hpp"
 #include "affine.hpp"
 
 namespace microtome {

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "../kernels/table.hpp"
-#include "cpu.hpp"
+#include "../core/cpu.hpp"
+#include "table.hpp"
 
 namespace microtome {
 
@@ -29,7 +29,7 @@ std::vector<Isa> built_isas();
 }  // namespace microtome
 
 #ifndef MICROTOME_DYNAMIC_DISPATCH
-#include "../kernels/native.hpp"
+#include "native.hpp"
 #endif
 
 namespace microtome {
