@@ -38,6 +38,7 @@ struct SegmentArgs : CommonArgs, TuningArgs {
   std::int64_t stride = 0;       ///< pixels at model scale; 0: the model's
   std::string tissue = "auto";   ///< auto | none
   std::uint64_t max_memory = 0;  ///< bytes; 0: a quarter of the physical memory
+  BackendArgs backend;
   StainArgs stain;
   bool overwrite = false;
 };

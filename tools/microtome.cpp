@@ -99,6 +99,9 @@ int run(int argc, char** argv) {
                 "which patches to run: auto (where tissue is found) or none (all)")
       ->check(CLI::IsMember({"auto", "none"}));
   s->add_option("--max-memory", memory, "memory budget, e.g. 512M or 2G (default: a quarter of the RAM)");
+  s->add_option("--precision", segment.backend.precision,
+                "arithmetic: fp32 or int8 (default: what the model is made for)");
+  s->add_option("--device", segment.backend.device, "where to run: cpu");
   add_stain(s, segment.stain);
   s->add_flag("--overwrite", segment.overwrite, "redo slides whose results exist");
   add_tuning(s, segment);
@@ -161,7 +164,8 @@ int run(int argc, char** argv) {
                 "weights (safetensors) to judge instead, on --images and --masks");
   e->add_option("--images", evaluate.images, "directory of images, or one image");
   e->add_option("--masks", evaluate.masks, "directory of true masks with the same names, or one mask");
-  e->add_option("--precision", evaluate.backend.precision, "arithmetic: fp32");
+  e->add_option("--precision", evaluate.backend.precision,
+                "arithmetic: fp32 or int8 (default: what the model is made for)");
   e->add_option("--device", evaluate.backend.device, "where to run: cpu");
   e->add_option("--threshold", evaluate.threshold,
                 "probability from which a class counts, 0 to 1 (default: the model's)");

@@ -245,6 +245,7 @@ class Evaluate(unittest.TestCase):
                      [a, a, "--precision", "fp32"], [a, a, "--save-masks", self.dir]):
             self.run_program("evaluate", *args, code=2)
         self.assertIn("there is: fp32", self.evaluate("--precision", "fp8", code=2).stderr)
+        self.assertIn("microtome quantize makes", self.evaluate("--precision", "int8", code=2).stderr)
         self.assertIn("there is: cpu", self.evaluate("--device", "abacus", code=2).stderr)
         self.assertIn("no such directory", self.evaluate("--json", self.dir / "no" / "score.json", code=2).stderr)
 

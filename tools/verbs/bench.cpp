@@ -77,6 +77,7 @@ std::vector<Ablation> ablate(const BenchArgs& args, Trial& full, Executor& execu
   std::uint64_t done = 0;
   const std::uint64_t total = std::size(kEngineSwitches) * static_cast<std::uint64_t>(args.runs);
   for (const EngineSwitch& part : kEngineSwitches) {
+    if (full.model().quantized() && !part.integers) continue;
     EngineOptions options;
     options.side = args.size;
     options.algorithms = full.model().tuned_layers();

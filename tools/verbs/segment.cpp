@@ -108,6 +108,7 @@ void segment_one(const SegmentArgs& args, const std::string& path, const std::st
 }  // namespace
 
 int run_segment(const SegmentArgs& args) {
+  check_backend(args.backend);
   if (args.tissue != "auto" && args.tissue != "none") throw UsageError("--tissue", "auto or none expected");
   if (args.output.empty()) throw UsageError("--output", "is empty: the name of a directory expected");
   const std::map<std::string, std::string> folders = result_folders(args);
@@ -115,6 +116,7 @@ int run_segment(const SegmentArgs& args) {
   const SignalGuard signals;
   const double start = os::now();
   LoadedModel loaded = load_tuned(args.model, args.patch, !args.no_tune);
+  check_precision(args.backend, *loaded.model);
   const PatchNetwork network = make_patch_network(std::move(loaded.model), std::move(loaded.sha256));
   const StainProfile stain =
       stain_target(args.stain, args.mpp > 0.0 ? args.mpp : network.info.spacing_um_px, args.threads);

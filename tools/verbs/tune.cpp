@@ -36,7 +36,7 @@ double seconds_of(const Timing& t, int threads) {
 // Runs the whole network with each algorithm wherever it can be used, in turn: layers are measured among
 // their neighbours, with caches as they are in use.
 Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& executor, ProgressBar& bar) {
-  const auto& convs = model.network().convs();
+  const std::vector<LayerReport> layers = model.layers(args.size, args.size);
   // All engines are in memory at once. `head` is for the last layer alone, and Winograd for all others: no
   // engine of its own for `head`.
   constexpr ConvAlgorithm kEngines[][2] = {{ConvAlgorithm::direct, ConvAlgorithm::head},
@@ -47,11 +47,14 @@ Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& execu
   for (const auto& [usual, last] : kEngines) {
     EngineOptions options;
     options.side = args.size;
-    for (const auto& c : convs) {
-      const bool is_last = &c == &convs.back();
-      const ConvAlgorithm a = is_last ? last : usual;
-      if (can_use<2>(a, c.conv.shape(), is_last)) options.algorithms[c.name] = a;
+    bool any = false;
+    for (const LayerReport& l : layers) {
+      const ConvAlgorithm a = &l == &layers.back() ? last : usual;
+      if (std::find(l.usable.begin(), l.usable.end(), a) == l.usable.end()) continue;
+      options.algorithms[l.name] = a;
+      any = any || a == usual;
     }
+    if (!any) continue;
     const auto engine = load_model(args.model, {}, options);
     needed +=
         engine->weight_bytes() + Session::planned_bytes(*engine, args.size, args.size, executor.workers());
@@ -64,7 +67,7 @@ Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& execu
     check_interrupt();
     trials.back()->run();
   }
-  Seconds best(convs.size());
+  Seconds best(layers.size());
   const std::uint64_t total = trials.size() * static_cast<std::uint64_t>(args.runs);
   std::uint64_t done = 0;
   for (int run = 0; run < args.runs; ++run)
@@ -73,8 +76,9 @@ Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& execu
       bar.update({"tune", done++, total});
       trial->restart();
       trial->measure();
-      for (std::size_t i = 0; i < convs.size(); ++i) {
-        const ConvAlgorithm a = trial->model().network().convs()[i].conv.algorithm();
+      const std::vector<LayerReport> ran = trial->model().layers(args.size, args.size);
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        const ConvAlgorithm a = ran[i].algorithm;
         const double s = seconds_of(trial->layers().layers[i], args.threads);
         const auto [known, first] = best[i].emplace(a, s);
         if (!first) known->second = std::min(known->second, s);
@@ -86,12 +90,12 @@ Seconds measure_layers(const TuneArgs& args, const Model& model, Executor& execu
 
 Algorithms choose(const Model& model, const Seconds& seconds) {
   Algorithms chosen;
+  const std::vector<LayerReport> layers = model.layers(16, 16);
   for (std::size_t i = 0; i < seconds.size(); ++i) {
-    const auto& c = model.network().convs()[i];
+    const LayerReport& l = layers[i];
     const auto fastest = std::min_element(seconds[i].begin(), seconds[i].end(),
                                           [](const auto& a, const auto& b) { return a.second < b.second; });
-    if (fastest->second < (1.0 - kLeastGain) * seconds[i].at(c.conv.algorithm()))
-      chosen[c.name] = fastest->first;
+    if (fastest->second < (1.0 - kLeastGain) * seconds[i].at(l.algorithm)) chosen[l.name] = fastest->first;
   }
   return chosen;
 }

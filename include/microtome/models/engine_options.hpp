@@ -39,6 +39,7 @@ struct EngineOptions {
 struct EngineSwitch {
   const char* name;
   bool EngineOptions::*on;
+  bool integers = false;  ///< whether integer networks have it, too; they are always fused
 };
 
 inline constexpr EngineSwitch kEngineSwitches[] = {
@@ -49,8 +50,8 @@ inline constexpr EngineSwitch kEngineSwitches[] = {
     {"fused prologue", &EngineOptions::fused_prologue},
     {"1x1 before upsampling", &EngineOptions::low_resolution_1x1},
     {"blocked layout", &EngineOptions::blocked_layout},
-    {"winograd", &EngineOptions::winograd},
-    {"depth-first", &EngineOptions::depth_first},
+    {"winograd", &EngineOptions::winograd, true},
+    {"depth-first", &EngineOptions::depth_first, true},
 };
 
 }  // namespace microtome

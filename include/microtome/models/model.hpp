@@ -11,108 +11,73 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "../core/parallel.hpp"
-#include "resunet.hpp"
+#include "layer_report.hpp"
 
 namespace microtome {
-
-/// One convolution as the program runs it, for reports.
-struct LayerReport {
-  std::string name;    ///< "en_1.conv0"
-  std::string kernel;  ///< algorithm, e.g. "winograd6"
-  bool tuned = false;  ///< it was chosen by hand or by `microtome tune`, against the cost model
-  std::string
-      prologue;  ///< what happens while the input is loaded: "copy", "norm+act", "resize", "pixels" ...
-  int in_channels = 0, out_channels = 0, kernel_size = 0, stride = 1;
-  Index<2> size{};    ///< output height and width, pixels
-  double macs = 0.0;  ///< multiply-accumulates of the definition, a direct convolution
-  /// What has to move at least: sources, residual and weights; the result. Bytes as they lie in memory.
-  std::size_t bytes_read = 0, bytes_written = 0;
-};
 
 /// Packed weights and facts. Immutable: any number of sessions and threads may share it.
 class Model {
  public:
   const ModelInfo& info() const { return info_; }
-  const ResUnet<2>& network() const { return network_; }
+  /// Whether it computes in integers: a quantized file (docs/quantization.md).
+  bool quantized() const { return std::holds_alternative<IntResUnet<2>>(network_); }
+  /// One of the two, by quantized().
+  const ResUnet<2>& network() const { return std::get<ResUnet<2>>(network_); }
+  const IntResUnet<2>& int_network() const { return std::get<IntResUnet<2>>(network_); }
   const KernelTable& kernels() const { return *kernels_; }
 
   /// Bytes of packed weights held in memory.
   std::size_t weight_bytes() const {
     std::size_t n = 0;
-    for (const auto& c : network_.convs()) n += c.conv.weight_bytes();
+    std::visit(
+        [&](const auto& net) {
+          for (const auto& c : net.convs()) n += c.conv.weight_bytes();
+        },
+        network_);
     return n;
   }
 
   /// The layers whose algorithm is not the cost model's choice: what EngineOptions::algorithms changed.
   std::map<std::string, ConvAlgorithm> tuned_layers() const {
     std::map<std::string, ConvAlgorithm> list;
-    for (const auto& c : network_.convs())
-      if (c.tuned) list.emplace(c.name, c.conv.algorithm());
+    const auto add = [&](const auto& net) {
+      for (const auto& c : net.convs())
+        if (c.tuned) list.emplace(c.name, c.conv.algorithm());
+    };
+    std::visit(add, network_);
     return list;
   }
 
   /// What runs, layer by layer, for a width x height image (multiples of 16).
   std::vector<LayerReport> layers(std::int64_t width, std::int64_t height) const {
-    std::vector<LayerReport> list;
-    for (const auto& c : network_.convs()) {
-      LayerReport r;
-      r.name = c.name;
-      r.kernel = to_string(c.conv.algorithm());
-      r.tuned = c.tuned;
-      for (const Prologue& p : c.prologues)
-        r.prologue += std::string(r.prologue.empty() ? "" : " | ") + (p.identity() ? "copy" : "norm+act");
-      if (list.empty()) r.prologue = "pixels";
-      if (c.enlarges)
-        r.prologue.replace(0, r.prologue.find(' '),
-                           c.prologues[0].slope == kNoActivation ? "resize" : "resize+act");
-      r.in_channels = c.conv.shape().inputs();
-      r.out_channels = c.conv.out_channels();
-      r.kernel_size = c.conv.shape().kernel;
-      r.stride = c.conv.shape().stride;
-      r.size = {height >> c.level, width >> c.level};
-      r.macs = c.conv.macs(r.size);
-      add_bytes(r, c, &c == &network_.convs().back());
-      list.push_back(std::move(r));
-    }
-    return list;
+    return std::visit([&](const auto& net) { return report_layers(net, {height, width}); }, network_);
   }
 
  private:
-  static void add_bytes(LayerReport& r, const NetConv<2>& c, bool last) {
-    const auto tensor = [](int channels, const Index<2>& size) {
-      return Tensor<float, 2>::elements(channels, size) * sizeof(float);
-    };
-    const std::size_t pixels = static_cast<std::size_t>(volume<2>(r.size));
-    r.bytes_written = last ? pixels * static_cast<std::size_t>(r.out_channels) * sizeof(float)
-                           : tensor(r.out_channels, r.size);
-    r.bytes_read = c.conv.weight_bytes() + (c.adds ? r.bytes_written : 0);
-    if (r.prologue == "pixels") {
-      r.bytes_read += pixels * static_cast<std::size_t>(r.in_channels);
-      return;
-    }
-    for (std::size_t i = 0; i < c.prologues.size(); ++i) {
-      Index<2> size = {r.size[0] * r.stride, r.size[1] * r.stride};
-      if (c.enlarges && i == 0) size = {size[0] / 2, size[1] / 2};
-      r.bytes_read += tensor(c.conv.shape().in[i], size);
-    }
-  }
+  using Network = std::variant<ResUnet<2>, IntResUnet<2>>;
 
+  friend class Session;
   friend std::shared_ptr<const Model> load_model(const std::string&, const ModelFacts&, const EngineOptions&);
-  Model(const SafeTensors& file, ModelInfo info, const EngineOptions& options)
-      : info_(std::move(info)), network_(file, info_, options), kernels_(&microtome::kernels()) {}
+  Model(const SafeTensors& file, ModelInfo info, bool quantized, const EngineOptions& options)
+      : info_(std::move(info)),
+        network_(quantized ? Network(std::in_place_type<IntResUnet<2>>, file, info_, options)
+                           : Network(std::in_place_type<ResUnet<2>>, file, info_, options)),
+        kernels_(&microtome::kernels()) {}
 
   ModelInfo info_;
-  ResUnet<2> network_;
+  Network network_;
   const KernelTable* kernels_;
 };
 
 /// Maps the safetensors file, folds the norms and packs the weights for this CPU; the mapping is released.
 /// `facts` complete or override the file's metadata (docs/weights-format.md): a bare GaNDLF state_dict needs
 /// at least {"architecture": "resunet"}. `options` may choose the algorithm of each layer. Throws InputError
-/// naming file and tensor or key, and UsageError for a choice that cannot be.
+/// naming file and tensor or key, and UsageError for a choice that cannot be. A file with the fact
+/// `quantization` becomes an integer network.
 inline std::shared_ptr<const Model> load_model(const std::string& path, const ModelFacts& facts = {},
                                                const EngineOptions& options = {}) {
   const SafeTensors file(path);
@@ -130,8 +95,16 @@ inline std::shared_ptr<const Model> load_model(const std::string& path, const Mo
   if (info.spatial_dims != 2) reader.fail("spatial_dims", "only 2D networks can be run so far");
   info.transposed = reader.text("axis_order", "hw") == "wh";  // decides how the kernels are packed
   info.patch_size = detail::read_patch_size(reader);          // decides by which algorithms they are run
-  auto model = std::shared_ptr<Model>(new Model(file, std::move(info), options));
+  const std::string quantization = reader.text("quantization", "");
+  if (!quantization.empty() && quantization != "int8")
+    reader.fail("quantization", "'" + quantization + "' is not supported; int8 expected");
+  if (!quantization.empty() && reader.text("quantization_version", "") != "1")
+    reader.fail("quantization_version",
+                "'" + reader.text("quantization_version", "") + "' is not known to this program; 1 expected");
+  auto model = std::shared_ptr<Model>(new Model(file, std::move(info), !quantization.empty(), options));
   read_facts(model->info_, all);
+  if (model->quantized() && model->info_.sigmoid_multiplier != 1.0)
+    reader.fail("sigmoid_input_multiplier", "is part of the weights of an integer network; 1 expected");
   return model;
 }
 
@@ -160,6 +133,13 @@ class Session {
            float* out) {
     prepare(width, height);
     const int channels = model_->info().input_channels;
+    if (model_->quantized()) {
+      const IntResUnet<2>& net = model_->int_network();
+      const TableImageSource image(pixels, row_stride, channels, {height, width}, net.table().data(),
+                                   net.table_zero_point());
+      net.run(context(), int_plan_, arena_, image, model_->info().final_layer, out);
+      return;
+    }
     std::vector<float> scale, shift;
     normalization(pixels, row_stride, width, height, scale, shift);
     run_source(ImageSource(pixels, row_stride, channels, {height, width}, std::move(scale), std::move(shift)),
@@ -179,8 +159,10 @@ class Session {
     return map;
   }
 
-  /// Planar floats [channels][height][width], already normalised.
+  /// Planar floats [channels][height][width], already normalised. Throws UsageError if the network computes
+  /// in integers: it reads pixels.
   void run_planar(const float* input, std::int64_t width, std::int64_t height, float* out) {
+    if (model_->quantized()) throw UsageError("model", "an integer network reads 8-bit pixels, not floats");
     prepare(width, height);
     run_source(PlanarSource<2>(input, model_->info().input_channels, {height, width}), out);
   }
@@ -191,8 +173,12 @@ class Session {
   /// Bytes a session allocates for a width x height image when its executor has `workers` workers.
   static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,
                                    int workers = 1) {
-    const auto plan = model.network().plan({height, width}, workers);
-    return AlignedBuffer::allocated(Parts(plan, workers).total, Pages::huge);
+    return std::visit(
+        [&](const auto& net) {
+          const auto plan = net.plan({height, width}, workers);
+          return AlignedBuffer::allocated(Parts(plan, workers).total, Pages::huge);
+        },
+        model.network_);
   }
 
  private:
@@ -232,17 +218,26 @@ class Session {
                                          ": multiples of 16 from 16 to " + std::to_string(kMaxSide) +
                                          " expected");
     const Index<2> size = {height, width};
-    if (plan_.size == size) return;
-    auto plan = model_->network().plan(size, executor_->workers());
-    plan_ = {};  // if memory runs out below, the next call starts anew
-    allocate(plan);
-    plan_ = std::move(plan);
+    if (model_->quantized())
+      prepare(model_->int_network(), int_plan_, size);
+    else
+      prepare(model_->network(), plan_, size);
   }
+
+  template <class Net>
+  void prepare(const Net& net, typename Net::Plan& planned, const Index<2>& size) {
+    if (planned.size == size) return;
+    auto plan = net.plan(size, executor_->workers());
+    planned = {};  // if memory runs out below, the next call starts anew
+    allocate(plan);
+    planned = std::move(plan);
+  }
+
+  RunContext context() { return {&model_->kernels(), executor_, &scratch_, &shared_, times_}; }
 
   void run_source(const RowSource<float, 2>& source, float* out) {
     const ModelInfo& info = model_->info();
-    const RunContext ctx{&model_->kernels(), executor_, &scratch_, &shared_, times_};
-    model_->network().run(ctx, plan_, arena_, source, info.final_layer,
+    model_->network().run(context(), plan_, arena_, source, info.final_layer,
                           static_cast<float>(info.sigmoid_multiplier), out);
   }
 
@@ -281,6 +276,7 @@ class Session {
   Executor* executor_;
   LayerTimes* times_ = nullptr;
   ResUnet<2>::Plan plan_;
+  IntResUnet<2>::Plan int_plan_;
   AlignedBuffer memory_, arena_, shared_;  // the others are parts of the first one
   std::vector<AlignedBuffer> scratch_;
 };

@@ -1,0 +1,97 @@
+// One convolution of an integer network as a file holds it; docs/quantization.md says what the numbers mean.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "../core/error.hpp"
+
+namespace microtome {
+
+/// What a convolution's sums become: core/requantize.hpp.
+enum class QuantOutput { act, raw, logits };
+
+inline const char* to_string(QuantOutput o) {
+  return o == QuantOutput::act ? "act" : o == QuantOutput::raw ? "raw" : "logits";
+}
+
+/// How raw values become acts on the way into a convolution: to_act(raw * scale[c] + shift[c], multiplier,
+/// slope * multiplier). An enlarged source has no scale and shift: its sums of products with the resize
+/// weights, which sum to 2^14, take their place.
+struct QuantizedSource {
+  std::vector<std::int16_t> scale;  ///< [channels], or empty
+  std::vector<std::int32_t> shift;  ///< [channels], or empty
+  float multiplier = 1.0f;
+};
+
+struct QuantizedConv {
+  std::string name;                        ///< "en_1.conv0"
+  std::vector<std::int64_t> weight_shape;  ///< [out][in][kernel...], PyTorch's
+  std::vector<std::int8_t> weight;         ///< -127..127
+  std::vector<float> weight_scale;         ///< [out]: real weight = weight * weight_scale; for people only
+  std::vector<std::int32_t> bias;          ///< [out]: added to the sum
+  std::vector<float> multiplier;           ///< [out]: turns the sum into the output
+  QuantOutput output = QuantOutput::act;
+  float output_scale = 1.0f;
+  int output_zero_point = 0;  ///< acts only
+  float input_scale = 1.0f;
+  int input_zero_point = 0;              ///< also what padding is
+  bool reads_raw = false;                ///< 16-bit input, as it is: us
+  std::vector<QuantizedSource> sources;  ///< one per source that is raw and becomes an act; else empty
+  std::vector<std::uint8_t> table;  ///< [channels][256], what a pixel becomes; the first convolution only
+
+  std::size_t outputs() const { return bias.size(); }
+  std::size_t taps() const { return weight.size() / std::max<std::size_t>(1, outputs()); }  ///< per output
+};
+
+/// Products of one output's weights with any input: the largest magnitude that their sum can have.
+inline std::int64_t largest_sum(const std::int8_t* weight, std::size_t taps, bool reads_raw) {
+  std::int64_t positive = 0, negative = 0;
+  for (std::size_t i = 0; i < taps; ++i) (weight[i] > 0 ? positive : negative) += std::abs(int{weight[i]});
+  return reads_raw ? 32768 * (positive + negative) : 255 * std::max(positive, negative);
+}
+
+/// Everything that must hold so that no sum of any image overflows and every value is defined. Throws
+/// InputError naming `file` and the tensor.
+inline void check_quantized(const QuantizedConv& c, const std::string& file) {
+  const auto require = [&](bool good, const char* tensor, const char* why) {
+    if (!good) throw InputError(file, c.name + "." + tensor, why);
+  };
+  const auto multiplier = [](float m) { return m > 0.0f && m < 65536.0f; };  // false for NaN
+  const auto scale = [](float s) { return s > 0.0f && std::isfinite(s); };
+  const auto zero_point = [](int z) { return z >= 0 && z <= 255; };
+  constexpr std::int64_t kLargest = (std::int64_t{1} << 31) - 1, kBias = std::int64_t{1} << 30;
+  require(scale(c.input_scale), "input_scale", "is not a positive number");
+  require(zero_point(c.input_zero_point), "input_zero_point", "is outside 0..255");
+  require(scale(c.output_scale), "output_scale", "is not a positive number");
+  require(zero_point(c.output_zero_point), "output_zero_point", "is outside 0..255");
+  require(std::all_of(c.weight_scale.begin(), c.weight_scale.end(), scale), "weight_scale",
+          "holds something else than positive numbers");
+  require(std::all_of(c.multiplier.begin(), c.multiplier.end(), multiplier), "multiplier",
+          "holds a value outside (0, 65536)");
+  require(std::all_of(c.weight.begin(), c.weight.end(), [](std::int8_t w) { return w >= -127; }), "weight",
+          "holds -128");
+  for (std::size_t o = 0; o < c.outputs(); ++o) {
+    const std::int64_t bias = std::abs(std::int64_t{c.bias[o]});
+    require(bias < kBias, "bias", "holds a value of 2^30 or more");
+    require(largest_sum(c.weight.data() + o * c.taps(), c.taps(), c.reads_raw) + bias <= kLargest, "weight",
+            "allows sums that do not fit into 32 bits");
+  }
+  for (std::size_t i = 0; i < c.sources.size(); ++i) {
+    const std::string name = "source" + std::to_string(i);
+    const QuantizedSource& s = c.sources[i];
+    require(multiplier(s.multiplier), (name + ".multiplier").c_str(), "is outside (0, 65536)");
+    for (std::size_t k = 0; k < s.scale.size(); ++k) {
+      const std::int64_t a = std::abs(std::int64_t{s.scale[k]}), b = std::abs(std::int64_t{s.shift[k]});
+      require(b < kBias, (name + ".shift").c_str(), "holds a value of 2^30 or more");
+      require(a * 32768 + b <= kLargest, (name + ".scale").c_str(),
+              "allows values that do not fit into 32 bits");
+    }
+  }
+}
+
+}  // namespace microtome
