@@ -1,11 +1,19 @@
 // One engine of a side-by-side benchmark: a process that runs one inference per request on stdin.
-//   PB_MODEL=path/resunet_b32 PB_TILE=512 PB_THREADS=1 build/bench/peer_worker
+//   PB_MODEL=path/resunet_b32 PB_TILE=512 PB_THREADS=1 build/bench/peer_worker [--precision fp32|int8]
 // Reads PB_MODEL.safetensors (a bare state_dict: resunet, softmax), the input PB_MODEL_PB_TILE_x.npy and, for
 // the error, the reference output PB_MODEL_PB_TILE_y.npy (float32, [1, channels, tile, tile]). Prints
 // {"ready": ...} after the first inference; then answers "run" with {"ms", "cpu_ms"} and "stats" with
 // {"hwm_before_kb", "hwm_kb", "max_abs_err", "mismatch", "mismatch_clear"}; ends with its input. The peak of
 // memory is read before anything of the model is mapped, and never reset.
+//
+// int8: the input is rounded to pixels, x * 255, which the network reads as x. A process of its own quantizes
+// the network, calibrated with the same image mirrored, to PB_MODEL_PB_TILE.int8.safetensors unless it is
+// there; the measured one maps only that file.
 #include <microtome/microtome.hpp>
+#include <microtome/models/quantized_file.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -55,29 +64,103 @@ std::uint64_t peak_kb() {
   return os::peak_memory() / 1024;
 }
 
+ModelFacts facts(const char* normalization) {
+  ModelFacts f = {{"architecture", "resunet"}, {"final_layer", "softmax"}};
+  f["normalization"] = std::string(R"({"kind":")") + normalization + "\"}";
+  return f;
+}
+
+// Planar floats in 0..1 as interleaved pixels.
+std::vector<std::uint8_t> to_pixels(const std::vector<float>& x, std::size_t channels) {
+  std::vector<std::uint8_t> pixels(x.size());
+  const std::size_t plane = x.size() / channels;
+  for (std::size_t c = 0; c < channels; ++c)
+    for (std::size_t i = 0; i < plane; ++i)
+      pixels[i * channels + c] =
+          static_cast<std::uint8_t>(std::nearbyint(std::clamp(x[c * plane + i], 0.0f, 1.0f) * 255.0f));
+  return pixels;
+}
+
+void quantize_to(const std::string& path, const std::string& model_path, const std::string& image,
+                 std::int64_t side) {
+  if (os::exists(path)) {
+    const SafeTensors file(path);
+    const auto digest = file.metadata().find("source_sha256");
+    if (digest != file.metadata().end() && digest->second == sha256_of_file(model_path)) return;
+  }
+  const ModelFacts f = facts("div255");
+  const auto model = load_model(model_path, f);
+  const std::size_t channels = static_cast<std::size_t>(model->info().input_channels);
+  std::vector<float> x = read_npy(image, channels * static_cast<std::size_t>(side * side));
+  for (auto row = x.begin(); row != x.end(); row += side) std::reverse(row, row + side);
+  const std::vector<std::uint8_t> pixels = to_pixels(x, channels);
+  Calibration seen(model->network().convs().size());
+  Session session(model);
+  session.observe(&seen);
+  session.run(pixels.data(), side, side);
+  write_quantized(quantize(model->info(), seen, {}, f), path);
+}
+
+// Calls f in a process of its own, so that its memory is not this one's.
+template <class F>
+void in_a_child(F&& f) {
+  const pid_t child = fork();
+  if (child < 0) throw ResourceError("", "fork", "failed");
+  if (child == 0) {
+    int code = 1;
+    try {
+      f();
+      code = 0;
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "peer_worker: %s\n", e.what());
+    }
+    _exit(code);
+  }
+  int status = 0;
+  if (waitpid(child, &status, 0) != child || status != 0)
+    throw ResourceError("", "quantize", "the process that does it failed");
+}
+
 }  // namespace
 
-int main() try {
-  const std::uint64_t before = peak_kb();
+int main(int argc, char** argv) try {
+  const bool integers =
+      argc == 3 && std::strcmp(argv[1], "--precision") == 0 && std::strcmp(argv[2], "int8") == 0;
+  if (argc != 1 && !integers &&
+      !(argc == 3 && std::strcmp(argv[1], "--precision") == 0 && std::strcmp(argv[2], "fp32") == 0))
+    throw UsageError("--precision", "fp32 or int8 expected");
   const std::string stem = variable("PB_MODEL");
   const std::int64_t tile = number("PB_TILE", 16384);
   const int threads = static_cast<int>(number("PB_THREADS", 1024));
   const std::string data = stem + "_" + std::to_string(tile);
   const std::size_t plane = static_cast<std::size_t>(tile * tile);
 
+  std::string path = stem + ".safetensors";
+  if (integers) {
+    const std::string from = std::exchange(path, data + ".int8.safetensors");
+    in_a_child([&] { quantize_to(path, from, data + "_x.npy", tile); });
+  }
+  const std::uint64_t before = peak_kb();
+
   const double start = os::now();
-  const auto model = load_model(
-      stem + ".safetensors",
-      {{"architecture", "resunet"}, {"final_layer", "softmax"}, {"normalization", R"({"kind":"none"})"}});
+  const auto model = load_model(path, facts(integers ? "div255" : "none"));
   DefaultExecutor executor(threads);
   Session session(model, &executor);
   const double loaded = os::now();
   const std::size_t channels = static_cast<std::size_t>(model->info().input_channels);
   const std::size_t classes = static_cast<std::size_t>(model->info().classes);
-  const std::vector<float> x = read_npy(data + "_x.npy", channels * plane);
+  std::vector<float> x = read_npy(data + "_x.npy", channels * plane);
+  std::vector<std::uint8_t> pixels;
+  if (integers) pixels = to_pixels(std::exchange(x, {}), channels);
   std::vector<float> y(classes * plane);
+  const auto run = [&] {
+    if (integers)
+      session.run(pixels.data(), channels * static_cast<std::size_t>(tile), tile, tile, y.data());
+    else
+      session.run_planar(x.data(), tile, tile, y.data());
+  };
   const double first = os::now();
-  session.run_planar(x.data(), tile, tile, y.data());
+  run();
   std::printf(R"({"ready": "microtome", "version": "%s", "isa": "%s", "load_ms": %.2f, "first_ms": %.2f})"
               "\n",
               MICROTOME_VERSION, active_isa(), (loaded - start) * 1e3, (os::now() - first) * 1e3);
@@ -87,7 +170,7 @@ int main() try {
   while (std::fgets(line, sizeof line, stdin)) {
     if (std::strncmp(line, "run", 3) == 0) {
       const double wall = os::now(), cpu = os::process_cpu_seconds();
-      session.run_planar(x.data(), tile, tile, y.data());
+      run();
       std::printf(R"({"ms": %.3f, "cpu_ms": %.3f})"
                   "\n",
                   (os::now() - wall) * 1e3, (os::process_cpu_seconds() - cpu) * 1e3);

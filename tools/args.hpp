@@ -89,6 +89,18 @@ struct TuneArgs : CommonArgs {
   bool clear = false;
 };
 
+struct QuantizeArgs : CommonArgs {
+  std::string model;
+  std::string calibrate;  ///< folder of images, image or slide
+  std::string output;
+  std::string method = "percentile";  ///< minmax | percentile | mse | kl
+  double percentile = 99.99;          ///< per cent
+  std::int64_t images = 64;           ///< patches to run
+  double equalize = 1.0;
+  bool no_bias_correction = false;
+  bool overwrite = false;
+};
+
 struct SynthArgs {
   std::string output;
   std::int64_t width = 4096, height = 4096;
@@ -106,6 +118,7 @@ int run_doctor(const DoctorArgs&);
 int run_evaluate(const EvaluateArgs&);
 int run_bench(const BenchArgs&);
 int run_tune(const TuneArgs&);
+int run_quantize(const QuantizeArgs&);
 int run_synth(const SynthArgs&);
 
 }  // namespace microtome::tools

@@ -251,6 +251,36 @@ int run(int argc, char** argv) {
     code = run_tune(tune);
   });
 
+  QuantizeArgs quantize;
+  auto* q = app.add_subcommand("quantize", "make an integer (INT8) model from a float one and some images");
+  q->add_option("-m,--model", quantize.model, "weights (safetensors) in floats")->required();
+  q->add_option("--calibrate", quantize.calibrate, "directory of images, an image or a slide; varied ones")
+      ->required();
+  q->add_option("-o,--output", quantize.output, "file to write (safetensors)")->required();
+  q->add_option("--method", quantize.method,
+                "how ranges are chosen: minmax, percentile, mse or kl (default: percentile)")
+      ->check(CLI::IsMember({"minmax", "percentile", "mse", "kl"}));
+  q->add_option("--percentile", quantize.percentile,
+                "for that method: per cent of the values that are not clipped at either end (default: 99.99)")
+      ->check(CLI::Range(50.0, 100.0));
+  q->add_option("--images", quantize.images,
+                "images, or patches of larger ones and slides, to look at (default: 64)")
+      ->check(CLI::Range(1, 100000));
+  q->add_option("--equalize", quantize.equalize, "how much channels are evened out, 0 to 1 (default: 1)")
+      ->check(CLI::Range(0.0, 1.0));
+  q->add_flag("--no-bias-correction", quantize.no_bias_correction,
+              "leave the mean error of rounding where it is");
+  q->add_flag("--overwrite", quantize.overwrite, "replace a file that exists");
+  add_threads(q, quantize);
+  q->footer(
+      "Examples:\n"
+      "  microtome quantize -m weights/nuclei-b16.safetensors --calibrate train/images -o "
+      "nuclei.int8.safetensors\n"
+      "  microtome quantize -m model.safetensors --calibrate slide.svs -o model.int8.safetensors --images "
+      "128\n"
+      "Show it what the model will see: other stains and scanners have other ranges.");
+  q->callback([&] { code = run_quantize(quantize); });
+
   SynthArgs synth;
   auto* y = app.add_subcommand("synth", "write a synthetic H&E-like slide and its true mask");
   y->add_option("-o,--output", synth.output, "slide to write; the truth goes beside it as <stem>.truth.tif")

@@ -139,10 +139,10 @@ TEST_CASE("the bound of the integer Winograd kernels is where they stop being ex
       }
 }
 
-TEST_CASE("the bound counts the worse sign") {
+TEST_CASE("the bound counts the worse sign, of signed inputs both") {
   const std::int8_t weights[] = {100, -127, 27, -1, 0};
   CHECK(largest_sum(weights, 5) == 128 * 255);
-  CHECK(largest_sum(weights, 5, 1) == 128);
+  CHECK(largest_sum(weights, 5, true) == 255 * 32768);
   CHECK(largest_sum(weights, 1) == 100 * 255);
   CHECK(largest_sum(weights, 0) == 0);
 }

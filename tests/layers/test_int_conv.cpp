@@ -72,7 +72,7 @@ class Check {
     for (const int n : c.in) inputs_ += n;
     Random random(7);
     weight_.resize(static_cast<std::size_t>(c.out * inputs_ * taps_));
-    for (auto& w : weight_) w = static_cast<std::int8_t>(random(-c.weight, c.weight));
+    for (auto& w : weight_) w = static_cast<std::int16_t>(random(-c.weight, c.weight));
     scaling_.zero_point = 31;
     for (int o = 0; o < c.out; ++o) {
       scaling_.bias.push_back(random(-40000, 40000));
@@ -93,7 +93,7 @@ class Check {
     }
   }
 
-  const std::int8_t* row(int o) const {
+  const std::int16_t* row(int o) const {
     return weight_.data() + static_cast<std::size_t>(o) * static_cast<std::size_t>(inputs_ * taps_);
   }
 
@@ -101,7 +101,7 @@ class Check {
     const float slope = case_.output == Output::act ? kLeakySlope : kNoActivation;
     return IntConv<Rank>(
         {case_.in, case_.out, case_.kernel, case_.stride, slope, algorithm},
-        [this](int o, std::int8_t* to) { std::copy_n(row(o), inputs_ * taps_, to); }, scaling_);
+        [this](int o, std::int16_t* to) { std::copy_n(row(o), inputs_ * taps_, to); }, scaling_);
   }
 
   // With every instruction set and number of threads, whole and in two bands.
@@ -171,7 +171,7 @@ class Check {
 
   std::int32_t sum(int o, const Index<Rank>& at) const {
     std::int32_t v = scaling_.bias[static_cast<std::size_t>(o)];
-    const std::int8_t* w = row(o);
+    const std::int16_t* w = row(o);
     Index<Rank> window{};
     window.fill(case_.kernel);
     for (std::size_t i = 0; i < case_.in.size(); ++i)
@@ -205,7 +205,7 @@ class Check {
   Case case_;
   Index<Rank> size_;
   int inputs_ = 0, taps_ = 0;
-  std::vector<std::int8_t> weight_;
+  std::vector<std::int16_t> weight_;
   IntScaling scaling_;
   std::vector<Owned<std::uint8_t, Rank>> acts_;
   std::vector<Owned<std::int16_t, Rank>> raws_;
@@ -261,12 +261,12 @@ TEST_CASE("integer Winograd layers whose transformed input does not fit the shar
 
 TEST_CASE("the largest sums that Winograd computes exactly, and the first that it does not") {
   for (const int inputs : {115, 116}) {
-    const std::vector<std::int8_t> weight(static_cast<std::size_t>(inputs * 9), 127);
+    const std::vector<std::int16_t> weight(static_cast<std::size_t>(inputs * 9), 127);
     const Owned<std::uint8_t, 2> input(inputs, {6, 6}, 255, 255, 1), got(1, {6, 6}, 0, 0, 1);
     const ActSource<2> source(input.view, 255);
     const auto make = [&](ConvAlgorithm a) {
       return IntConv<2>({{inputs}, 1, 3, 1, kNoActivation, a},
-                        [&](int, std::int8_t* to) { std::copy(weight.begin(), weight.end(), to); },
+                        [&](int, std::int16_t* to) { std::copy(weight.begin(), weight.end(), to); },
                         {{1}, {0x1p-18f}, 0});
     };
     if (inputs == 116) CHECK_THROWS_AS(make(ConvAlgorithm::winograd4), UsageError);
@@ -283,7 +283,7 @@ TEST_CASE("the largest sums that Winograd computes exactly, and the first that i
 }
 
 TEST_CASE("integer layers refuse algorithms they do not have") {
-  const auto make = [](const ConvShape& s) { IntConv<2>(s, [](int, std::int8_t*) {}, {{0}, {1.0f}, 0}); };
+  const auto make = [](const ConvShape& s) { IntConv<2>(s, [](int, std::int16_t*) {}, {{0}, {1.0f}, 0}); };
   CHECK_THROWS_AS(make({{16}, 1, 3, 2, kNoActivation, ConvAlgorithm::winograd4}), UsageError);
   CHECK_THROWS_AS(make({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::winograd6}), UsageError);
   CHECK_THROWS_AS(make({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::head}), UsageError);

@@ -43,7 +43,10 @@ struct IntNet {
       };
       using Floats = std::vector<float>;
       using Integers = std::vector<std::int32_t>;
-      add("weight", "I8", c.weight_shape, c.weight);
+      if (c.weight_bits == 16)
+        add("weight", "I16", c.weight_shape, c.weight);
+      else
+        add("weight", "I8", c.weight_shape, std::vector<std::int8_t>(c.weight.begin(), c.weight.end()));
       add_list("weight_scale", "F32", c.weight_scale);
       add_list("bias", "I32", c.bias);
       add_list("multiplier", "F32", c.multiplier);
@@ -116,12 +119,15 @@ inline IntNet random_int_net(const std::string& architecture, int base, int chan
       }
     if (i == 0)
       for (int v = 0; v < channels * 256; ++v) c.table.push_back(static_cast<std::uint8_t>(255 - v % 256));
-    const double typical = kWeight * std::sqrt(taps) * (c.reads_raw ? kRaw : kAct);
+    if (i == 0 && classes > 1) c.weight_bits = 16;
+    const double middle = c.weight_bits == 16 ? 200 * kWeight : kWeight;
+    const double typical = middle * std::sqrt(taps) * (c.reads_raw ? kRaw : kAct);
     for (int o = 0; o < l.out; ++o) {
       int sum = 0;
       for (int t = 0; t < taps; ++t) {
-        const int w = static_cast<int>(std::clamp(real(-2 * kWeight, 2 * kWeight), -127.0, 127.0));
-        c.weight.push_back(static_cast<std::int8_t>(w));
+        const double most = c.largest_weight();
+        const int w = static_cast<int>(std::clamp(real(-2 * middle, 2 * middle), -most, most));
+        c.weight.push_back(static_cast<std::int16_t>(w));
         sum += w;
       }
       c.weight_scale.push_back(0.01f);
@@ -213,7 +219,7 @@ inline IntPlanes int_logits(const IntNet& net, const std::vector<std::uint8_t>& 
       for (int y = 0; y < out.height; ++y)
         for (int x = 0; x < out.width; ++x) {
           const std::size_t at = static_cast<std::size_t>(o);
-          const std::int8_t* w = c.weight.data() + at * c.taps();
+          const std::int16_t* w = c.weight.data() + at * c.taps();
           std::int32_t v = c.bias[at];
           for (int k = 0; k < in.channels; ++k)
             for (int ky = 0; ky < l.kernel; ++ky)

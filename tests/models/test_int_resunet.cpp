@@ -89,7 +89,7 @@ TEST_CASE("one class, one channel, blocks partly filled") {
 TEST_CASE("a layer whose sums could exceed Winograd's bound is computed directly") {
   IntNet net = random_int_net("resunet", 8, 3, 2);
   QuantizedConv& c = net.conv("en_4.conv1");
-  std::fill_n(c.weight.begin(), c.taps(), std::int8_t{127});
+  std::fill_n(c.weight.begin(), c.taps(), std::int16_t{127});
   c.bias[0] = -c.input_zero_point * 127 * static_cast<std::int32_t>(c.taps());
   CHECK(run(net, kernels(), 1) == expected(net));
   const auto model = load(net);

@@ -8,3 +8,9 @@ set_tests_properties(models.compare_torch PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT
 add_test(NAME models.compare_peers
          COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/compare_peers.py $<TARGET_FILE:model_run>)
 set_tests_properties(models.compare_peers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+if(TARGET microtome_program)
+  add_test(NAME models.compare_int8
+           COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/compare_int8.py $<TARGET_FILE:model_run>
+                   $<TARGET_FILE:microtome_program>)
+  set_tests_properties(models.compare_int8 PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
+endif()

@@ -137,6 +137,7 @@ int evaluate_model(const EvaluateArgs& args) {
   const double start = os::now();
   LoadedModel loaded = load_tuned(args.model, 0, !args.no_tune);
   check_precision(args.backend, *loaded.model);
+  const char* precision = precision_of(*loaded.model);
   PatchNetwork network = make_patch_network(std::move(loaded.model), std::move(loaded.sha256));
   if (args.threshold) network = with_threshold(std::move(network), *args.threshold);
   DefaultExecutor executor(args.threads > 0 ? args.threads : os::cpu_count());
@@ -175,7 +176,7 @@ int evaluate_model(const EvaluateArgs& args) {
   json report = {{"model", args.model},
                  {"model_sha256", predictor.network().sha256},
                  {"tuned_layers", json(predictor.network().tuned_layers)},
-                 {"precision", precision_of(*loaded)},
+                 {"precision", precision},
                  {"device", args.backend.device},
                  {"threshold", args.threshold ? json(*args.threshold) : json(nullptr)},
                  {"stain_norm", args.stain.norm},

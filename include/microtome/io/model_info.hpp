@@ -55,7 +55,7 @@ struct ModelInfo {
     return classes > 1 && name == "background";
   }
   std::int64_t parameters = 0;  ///< weights and biases, norms included
-  std::string weight_type;      ///< storage type of the first convolution, e.g. "F16"
+  std::string weight_type;      ///< storage type of the convolutions, e.g. "F16"
 };
 
 /// Facts given by the caller; they win over those in the file. Keys as in the metadata.

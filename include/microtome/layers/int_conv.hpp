@@ -2,9 +2,12 @@
 // core/requantize.hpp makes of the sums -> rows. What conv.hpp is for floats.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,16 +29,18 @@ struct IntScaling {
   int zero_point = 0;              ///< of acts
 };
 
-/// The weights of output channel `out`, [sum of in][kernel^Rank], -127..127, to `row`.
-using Int8Rows = std::function<void(int out, std::int8_t* row)>;
+/// The weights of output channel `out`, [sum of in][kernel^Rank], to `row`: -127..127, for
+/// ConvAlgorithm::direct up to -32767..32767.
+using IntRows = std::function<void(int out, std::int16_t* row)>;
 
 /// Computes integer convolutions; the concat of several sources is free. ConvAlgorithm::winograd4 is exact
 /// where winograd_is_exact() says so of every output channel, and gives the same integers as `direct`.
 template <int Rank>
 class IntConv {
  public:
-  /// Throws UsageError if the algorithm cannot compute the shape, or not exactly.
-  IntConv(ConvShape shape, const Int8Rows& weights, const IntScaling& scaling)
+  /// Throws UsageError if the algorithm cannot compute the shape, or not exactly; if sums of weights and bias
+  /// need more than 32 bits (inputs of 1x1 are raws); if a multiplier is not finite or negative.
+  IntConv(ConvShape shape, const IntRows& weights, const IntScaling& scaling)
       : shape_(std::move(shape)), zero_point_(scaling.zero_point) {
     if ((algorithm() != ConvAlgorithm::direct && algorithm() != ConvAlgorithm::winograd4) ||
         (is_winograd() && (Rank != 2 || shape_.kernel != 3 || shape_.stride != 1)))
@@ -49,7 +54,10 @@ class IntConv {
     const std::size_t lanes = static_cast<std::size_t>(channel_blocks(shape_.out)) * kChannelBlock;
     bias_ = scaling.bias, bias_.resize(lanes);
     m_pos_ = scaling.multiplier, m_pos_.resize(lanes);
-    for (const float m : m_pos_) m_neg_.push_back(m * shape_.slope);
+    for (const float m : m_pos_) {
+      if (!(m >= 0.0f && std::isfinite(m))) throw UsageError("multiplier", "is negative or not finite");
+      m_neg_.push_back(m * shape_.slope);
+    }
     pack(weights);
   }
 
@@ -124,6 +132,18 @@ class IntConv {
     throw UsageError("algorithm", std::string(to_string(algorithm())) + " " + why);
   }
 
+  // The weights of one output channel.
+  void check(const std::int16_t* row, std::size_t n, std::int32_t bias) const {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    if (largest_sum(row, n, shape_.kernel == 1) + std::abs(std::int64_t{bias}) > kMost)
+      throw UsageError("weight", "allows sums that do not fit into 32 bits");
+    if (!is_winograd()) return;
+    const auto fits = [](int w) { return -127 <= w && w <= 127; };
+    if (!winograd_is_exact(row, n) || !std::all_of(row, row + n, fits))
+      refuse("is not exact for these weights");
+  }
+  static std::int8_t to_int8(std::int16_t w) { return static_cast<std::int8_t>(w); }
+
   IntTail tail(int block) const {
     const int first = block * kChannelBlock;
     IntTail t{};
@@ -146,7 +166,7 @@ class IntConv {
   // [out block][in block][tap row][kx][pair][16][2]: 16 bits for conv_row_i16, 8 for winograd_weights_i16
   // while the layer runs; or, transformed, [position][out block][pair][16][2], 16 bits: the order of the
   // product.
-  void pack(const Int8Rows& weights) {
+  void pack(const IntRows& weights) {
     constexpr int kLine = IntArithmetic::kWeightLine, kPositions = 36;
     const int n = columns();
     const bool transform = keeps_transformed_weights();
@@ -157,26 +177,28 @@ class IntConv {
     weights_ = AlignedBuffer((transform ? kPositions * u_block : block) * element *
                              static_cast<std::size_t>(out_blocks));
     const std::size_t row = static_cast<std::size_t>(shape_.inputs() * n);
-    std::vector<std::int8_t> rows(row * kChannelBlock), packed(block);
+    std::vector<std::int16_t> rows(row * kChannelBlock), packed(block);
+    std::vector<std::int8_t> narrow(is_winograd() ? block : 0);
     for (int o = 0; o < out_blocks; ++o) {
-      std::fill(rows.begin(), rows.end(), std::int8_t{0});  // lanes without an output channel
+      std::fill(rows.begin(), rows.end(), std::int16_t{0});  // lanes without an output channel
       for (int lane = 0; lane < std::min(kChannelBlock, shape_.out - o * kChannelBlock); ++lane) {
-        std::int8_t* to = rows.data() + static_cast<std::size_t>(lane) * row;
+        std::int16_t* to = rows.data() + static_cast<std::size_t>(lane) * row;
         weights(o * kChannelBlock + lane, to);
-        if (is_winograd() && !winograd_is_exact(to, row)) refuse("is not exact for these weights");
+        check(to, row, bias_[static_cast<std::size_t>(o * kChannelBlock + lane)]);
       }
       pack_block(rows, n, packed);
       const std::size_t at = static_cast<std::size_t>(o);
+      if (is_winograd()) std::transform(packed.begin(), packed.end(), narrow.begin(), to_int8);
       if (transform) {
         std::int16_t* u = weights_.as<std::int16_t>() + at * u_block;
-        const std::int8_t* from = packed.data();
+        const std::int8_t* from = narrow.data();
         for (const int pairs : block_pairs_) {
           kernels().winograd_weights_i16({from, pairs, u, static_cast<std::ptrdiff_t>(u_block) * out_blocks});
           from += pairs * n * kLine;
           u += pairs * kLine;
         }
       } else if (is_winograd()) {
-        std::memcpy(weights_.as<std::int8_t>() + at * block, packed.data(), block);
+        std::memcpy(weights_.as<std::int8_t>() + at * block, narrow.data(), block);
       } else {
         std::copy(packed.begin(), packed.end(), weights_.as<std::int16_t>() + at * block);
       }
@@ -184,11 +206,11 @@ class IntConv {
   }
 
   // 16 rows as files have them to [in block][tap row][kx][pair][16][2].
-  void pack_block(const std::vector<std::int8_t>& rows, int n, std::vector<std::int8_t>& packed) const {
+  void pack_block(const std::vector<std::int16_t>& rows, int n, std::vector<std::int16_t>& packed) const {
     const std::size_t row = rows.size() / kChannelBlock;
-    std::fill(packed.begin(), packed.end(), std::int8_t{0});  // partners that odd numbers of channels lack
-    std::int8_t* to = packed.data();
-    const std::int8_t* from = rows.data();
+    std::fill(packed.begin(), packed.end(), std::int16_t{0});  // partners that odd numbers of channels lack
+    std::int16_t* to = packed.data();
+    const std::int16_t* from = rows.data();
     for (std::size_t b = 0; b < block_pairs_.size(); ++b) {
       const int pairs = block_pairs_[b];
       for (int c = 0; c < block_channels_[b]; ++c)

@@ -10,6 +10,8 @@
 
 namespace microtome {
 
+class Observer;
+
 /// What a layer needs while it runs: kernels, threads, and scratch memory.
 struct RunContext {
   const KernelTable* kernels = nullptr;
@@ -18,6 +20,7 @@ struct RunContext {
       nullptr;                      ///< [executor->workers()], each at least the layers' scratch_bytes
   AlignedBuffer* shared = nullptr;  ///< one for all workers, at least the layers' shared_bytes
   LayerTimes* times = nullptr;      ///< where networks note how long each layer took; null: nowhere
+  Observer* observer = nullptr;     ///< is shown the numbers inside networks (observer.hpp); null: nobody
 };
 
 /// A range of rows along axis 0: layers can be run in bands, so that what lies between them need not exist as

@@ -43,6 +43,7 @@ struct IntNetConv {
 
 /// Whether the weights of `c` may be computed in Winograd's domain, exactly.
 inline bool winograd_is_exact(const QuantizedConv& c) {
+  if (c.weight_bits != 8) return false;
   for (std::size_t o = 0; o < c.outputs(); ++o)
     if (!winograd_is_exact(c.weight.data() + o * c.taps(), c.taps())) return false;
   return true;
@@ -71,6 +72,7 @@ class IntResUnet {
     if (!options_.fused() || !options_.low_resolution_1x1)
       throw UsageError("options", "the parts of an integer network cannot be run unfused");
     read_unet_channels<Rank>(file, info);
+    info.weight_type = "I8";  // the first layer's may have 16 bits
     const auto topology = file.metadata().find("topology");
     if (topology != file.metadata().end() && topology->second != "new")
       throw InputError(file.path(), "topology",
@@ -208,7 +210,7 @@ class IntResUnet {
     if (!options_.winograd) shape.algorithm = ConvAlgorithm::direct;
     const bool tuned = shape.algorithm != usual;
     const IntScaling scaling{c.bias, c.multiplier, c.output_zero_point};
-    const Int8Rows rows = [&](int o, std::int8_t* row) {
+    const IntRows rows = [&](int o, std::int16_t* row) {
       std::copy_n(c.weight.data() + static_cast<std::size_t>(o) * c.taps(), c.taps(), row);
     };
     convs_.push_back({l.name, IntConv<Rank>(std::move(shape), rows, scaling), c.output, std::move(sources),

@@ -170,6 +170,10 @@ class Session {
   /// From now on run() adds the seconds of each layer to `times` (not owned); null: no longer.
   void time_layers(LayerTimes* times) { times_ = times; }
 
+  /// From now on run() shows `observer` (not owned) every number inside the network; null: no longer. Only
+  /// for models loaded with all fusions on.
+  void observe(Observer* observer) { observer_ = observer; }
+
   /// Bytes a session allocates for a width x height image when its executor has `workers` workers.
   static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,
                                    int workers = 1) {
@@ -233,7 +237,7 @@ class Session {
     planned = std::move(plan);
   }
 
-  RunContext context() { return {&model_->kernels(), executor_, &scratch_, &shared_, times_}; }
+  RunContext context() { return {&model_->kernels(), executor_, &scratch_, &shared_, times_, observer_}; }
 
   void run_source(const RowSource<float, 2>& source, float* out) {
     const ModelInfo& info = model_->info();
@@ -275,6 +279,7 @@ class Session {
   DefaultExecutor serial_{1};
   Executor* executor_;
   LayerTimes* times_ = nullptr;
+  Observer* observer_ = nullptr;
   ResUnet<2>::Plan plan_;
   IntResUnet<2>::Plan int_plan_;
   AlignedBuffer memory_, arena_, shared_;  // the others are parts of the first one

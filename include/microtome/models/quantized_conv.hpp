@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "../core/error.hpp"
+#include "../core/winograd_bound.hpp"
+#include "unet_layers.hpp"
 
 namespace microtome {
 
@@ -17,6 +19,20 @@ enum class QuantOutput { act, raw, logits };
 
 inline const char* to_string(QuantOutput o) {
   return o == QuantOutput::act ? "act" : o == QuantOutput::raw ? "raw" : "logits";
+}
+
+/// What the result of a layer is: an act where the only reader is a convolution that reads it as it is, and
+/// not the 1x1 of us, whose wide inputs need 16 bits.
+inline QuantOutput output_of(const std::vector<UnetLayer>& layers, int layer) {
+  if (layer + 1 == static_cast<int>(layers.size())) return QuantOutput::logits;
+  int readers = 0;
+  bool as_act = true;
+  for (const UnetLayer& l : layers) {
+    if (l.adds == layer) as_act = false;
+    for (const UnetSource& s : l.sources)
+      if (s.layer == layer) ++readers, as_act = as_act && s.copied() && l.kernel > 1;
+  }
+  return as_act && readers == 1 ? QuantOutput::act : QuantOutput::raw;
 }
 
 /// How raw values become acts on the way into a convolution: to_act(raw * scale[c] + shift[c], multiplier,
@@ -31,7 +47,8 @@ struct QuantizedSource {
 struct QuantizedConv {
   std::string name;                        ///< "en_1.conv0"
   std::vector<std::int64_t> weight_shape;  ///< [out][in][kernel...], PyTorch's
-  std::vector<std::int8_t> weight;         ///< -127..127
+  std::vector<std::int16_t> weight;        ///< -127..127; with 16 bits -32767..32767
+  int weight_bits = 8;                     ///< 16: of the first convolution, whose weights are few
   std::vector<float> weight_scale;         ///< [out]: real weight = weight * weight_scale; for people only
   std::vector<std::int32_t> bias;          ///< [out]: added to the sum
   std::vector<float> multiplier;           ///< [out]: turns the sum into the output
@@ -44,16 +61,10 @@ struct QuantizedConv {
   std::vector<QuantizedSource> sources;  ///< one per source that is raw and becomes an act; else empty
   std::vector<std::uint8_t> table;  ///< [channels][256], what a pixel becomes; the first convolution only
 
+  int largest_weight() const { return (1 << (weight_bits - 1)) - 1; }
   std::size_t outputs() const { return bias.size(); }
   std::size_t taps() const { return weight.size() / std::max<std::size_t>(1, outputs()); }  ///< per output
 };
-
-/// Products of one output's weights with any input: the largest magnitude that their sum can have.
-inline std::int64_t largest_sum(const std::int8_t* weight, std::size_t taps, bool reads_raw) {
-  std::int64_t positive = 0, negative = 0;
-  for (std::size_t i = 0; i < taps; ++i) (weight[i] > 0 ? positive : negative) += std::abs(int{weight[i]});
-  return reads_raw ? 32768 * (positive + negative) : 255 * std::max(positive, negative);
-}
 
 /// Everything that must hold so that no sum of any image overflows and every value is defined. Throws
 /// InputError naming `file` and the tensor.
@@ -73,8 +84,9 @@ inline void check_quantized(const QuantizedConv& c, const std::string& file) {
           "holds something else than positive numbers");
   require(std::all_of(c.multiplier.begin(), c.multiplier.end(), multiplier), "multiplier",
           "holds a value outside (0, 65536)");
-  require(std::all_of(c.weight.begin(), c.weight.end(), [](std::int8_t w) { return w >= -127; }), "weight",
-          "holds -128");
+  const int most = c.largest_weight();
+  require(std::all_of(c.weight.begin(), c.weight.end(), [&](int w) { return -most <= w && w <= most; }),
+          "weight", c.weight_bits == 8 ? "holds -128" : "holds -32768");
   for (std::size_t o = 0; o < c.outputs(); ++o) {
     const std::int64_t bias = std::abs(std::int64_t{c.bias[o]});
     require(bias < kBias, "bias", "holds a value of 2^30 or more");
@@ -85,12 +97,9 @@ inline void check_quantized(const QuantizedConv& c, const std::string& file) {
     const std::string name = "source" + std::to_string(i);
     const QuantizedSource& s = c.sources[i];
     require(multiplier(s.multiplier), (name + ".multiplier").c_str(), "is outside (0, 65536)");
-    for (std::size_t k = 0; k < s.scale.size(); ++k) {
-      const std::int64_t a = std::abs(std::int64_t{s.scale[k]}), b = std::abs(std::int64_t{s.shift[k]});
-      require(b < kBias, (name + ".shift").c_str(), "holds a value of 2^30 or more");
-      require(a * 32768 + b <= kLargest, (name + ".scale").c_str(),
-              "allows values that do not fit into 32 bits");
-    }
+    // With |scale * raw| <= 2^30 their sum fits, too.
+    require(std::all_of(s.shift.begin(), s.shift.end(), [&](std::int64_t b) { return std::abs(b) < kBias; }),
+            (name + ".shift").c_str(), "holds a value of 2^30 or more");
   }
 }
 

@@ -14,20 +14,6 @@
 
 namespace microtome {
 
-/// What the result of a layer is: an act where the only reader is a convolution that reads it as it is, and
-/// not the 1x1 of us, whose wide inputs need 16 bits.
-inline QuantOutput output_of(const std::vector<UnetLayer>& layers, int layer) {
-  if (layer + 1 == static_cast<int>(layers.size())) return QuantOutput::logits;
-  int readers = 0;
-  bool as_act = true;
-  for (const UnetLayer& l : layers) {
-    if (l.adds == layer) as_act = false;
-    for (const UnetSource& s : l.sources)
-      if (s.layer == layer) ++readers, as_act = as_act && s.copied() && l.kernel > 1;
-  }
-  return as_act && readers == 1 ? QuantOutput::act : QuantOutput::raw;
-}
-
 template <int Rank>
 class QuantizedReader {
  public:
@@ -47,7 +33,15 @@ class QuantizedReader {
                        std::string("'") + to_string(c.output) + "' expected");
     c.weight_shape = {l.out, l.inputs()};
     for (int d = 0; d < Rank; ++d) c.weight_shape.push_back(l.kernel);
-    values(l.name + ".weight", "I8", c.weight_shape, c.weight);
+    const bool first = l.sources[0].layer == UnetSource::kImage;
+    if (first && file_.entry(l.name + ".weight").dtype == "I16") {
+      c.weight_bits = 16;
+      values(l.name + ".weight", "I16", c.weight_shape, c.weight);
+    } else {
+      std::vector<std::int8_t> weight;
+      values(l.name + ".weight", "I8", c.weight_shape, weight);
+      c.weight.assign(weight.begin(), weight.end());
+    }
     if (transposed_)
       reverse_axes<Rank>(c.weight.data(), c.weight.size() / kernel_volume<Rank>(l.kernel), l.kernel);
     values(l.name + ".weight_scale", "F32", {l.out}, c.weight_scale);
@@ -57,7 +51,7 @@ class QuantizedReader {
     c.output_zero_point = value<std::int32_t>(l.name + ".output_zero_point", "I32");
     c.input_scale = value<float>(l.name + ".input_scale", "F32");
     c.input_zero_point = value<std::int32_t>(l.name + ".input_zero_point", "I32");
-    if (l.sources[0].layer == UnetSource::kImage)
+    if (first)
       values(l.name + ".table", "U8", {l.inputs(), 256}, c.table);
     else if (!c.reads_raw)
       read_sources(layers, l, c);

@@ -12,6 +12,7 @@
 #include "../core/arena.hpp"
 #include "../io/model_info.hpp"
 #include "../layers/conv.hpp"
+#include "../layers/observer.hpp"
 #include "algorithm_choice.hpp"
 #include "engine_options.hpp"
 #include "head.hpp"
@@ -232,6 +233,10 @@ class ResUnet {
     if (!options_.fused())
       return write_unfused(now.ctx, options_, now.plan.passes[step], now.arena, c, sources, to, rows);
     c.conv.run(now.ctx, sources, to, c.adds ? &to : nullptr, rows);
+    if (!now.ctx.observer || rows.begin >= rows.end) return;
+    observe_input<Rank>(*now.ctx.observer, *now.ctx.kernels, step, sources, c.conv.shape().stride, rows.begin,
+                        rows.end);
+    observe_output<Rank>(*now.ctx.observer, step, to, rows.begin, rows.end);
   }
 
   // out.conv0 and the final activation.
@@ -240,6 +245,9 @@ class ResUnet {
     read(now, convs_.size() - 1, x, nullptr, rows, [&](const Sources<float, Rank>& sources) {
       run_head(now.ctx, convs_.back().conv, sources, now.plan.size, now.final_layer, now.sigmoid_multiplier,
                rows, now.out);
+      if (now.ctx.observer)
+        observe_input<Rank>(*now.ctx.observer, *now.ctx.kernels, convs_.size() - 1, sources, 1, rows.begin,
+                            rows.end);
     });
   }
 

@@ -21,6 +21,9 @@ struct ImagePair {
 
 namespace detail {
 
+inline constexpr std::initializer_list<const char*> kImageExtensions = {".png", ".jpg",  ".jpeg",
+                                                                        ".tif", ".tiff", ".svs"};
+
 // Files of a folder with one of the extensions (lower case, any case in the folder), by stem; a file is
 // itself.
 inline std::map<std::string, std::string> files_by_stem(const std::string& path,
@@ -63,12 +66,21 @@ inline std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace detail
 
+/// The images (PNG, JPEG, TIFF, SVS) of a folder, in the order of the names' bytes, or the file that `path`
+/// is. Throws InputError when there is none.
+inline std::vector<std::string> list_images(const std::string& path) {
+  std::vector<std::string> files;
+  for (const auto& [stem, file] : detail::files_by_stem(path, detail::kImageExtensions))
+    files.push_back(file);
+  return files;
+}
+
 /// Pairs the images (PNG, JPEG, TIFF, SVS) of a folder with the masks (PNG, TIFF) of another by the stem of
 /// their names: a.jpg with a.tif. In the order of the names' bytes; hidden files, folders and files with
 /// other extensions are not looked at. Either may be a single file: its partner is then looked for alone, and
 /// two files are a pair whatever their names. Throws InputError naming the files without a partner.
 inline std::vector<ImagePair> match_images(const std::string& images, const std::string& masks) {
-  const auto image_files = detail::files_by_stem(images, {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs"});
+  const auto image_files = detail::files_by_stem(images, detail::kImageExtensions);
   const auto mask_files = detail::files_by_stem(masks, {".png", ".tif", ".tiff"});
   const bool one_image = !os::is_directory(images), one_mask = !os::is_directory(masks);
   if (one_image && one_mask) return {{file_stem(images), images, masks}};
