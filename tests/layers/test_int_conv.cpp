@@ -288,7 +288,7 @@ TEST_CASE("integer layers refuse algorithms they do not have") {
   CHECK_THROWS_AS(make({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::winograd6}), UsageError);
   CHECK_THROWS_AS(make({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::head}), UsageError);
   const IntConv<2> conv({{16}, 1, 3, 1, kNoActivation, ConvAlgorithm::winograd4},
-                        [](int, std::int8_t* row) { std::fill_n(row, 16 * 9, std::int8_t{1}); },
+                        [](int, std::int16_t* row) { std::fill_n(row, 16 * 9, std::int16_t{1}); },
                         {{0}, {1.0f}, 0});
   CHECK_THROWS_AS(conv.run_to({}, {}, {8, 8}, {0, 8, 8}, [](auto&&...) {}), UsageError);
 }

@@ -1,6 +1,6 @@
-// Parallel loops without a fixed thread library: OpenMP when compiled with -fopenmp, std::thread when
-// MICROTOME_STD_THREADS is defined (ThreadSanitizer cannot see libgomp's barriers), else serial; or the
-// caller's own pool through Executor.
+// Parallel loops without a fixed thread library: OpenMP when compiled with -fopenmp; threads that wait for
+// loops (thread_pool.hpp) when MICROTOME_STD_THREADS is defined, which suits machines that have other work,
+// too; else serial; or the caller's own pool through Executor.
 #pragma once
 #include <atomic>
 #include <exception>
@@ -9,9 +9,7 @@
 #include <utility>
 
 #if defined(MICROTOME_STD_THREADS)
-#include <system_error>
-#include <thread>
-#include <vector>
+#include "thread_pool.hpp"
 #endif
 
 namespace microtome {
@@ -44,8 +42,17 @@ class Executor {
 /// is compiled without threads.
 class DefaultExecutor final : public Executor {
  public:
-  explicit DefaultExecutor(int threads) : threads_(kThreaded && threads > 1 ? threads : 1) {}
-  int workers() const override { return threads_; }
+  explicit DefaultExecutor(int threads)
+      : threads_(kThreaded && threads > 1 ? threads : 1)
+#if defined(MICROTOME_STD_THREADS)
+        ,
+        pool_(threads_)
+#endif
+  {
+  }
+  int workers() const override {
+    return threads_;
+  }
 
   void run(int tasks, TaskRef task) override {
     if (threads_ == 1 || tasks <= 1) {
@@ -56,16 +63,10 @@ class DefaultExecutor final : public Executor {
     auto loop = [&](int worker) {
       for (int i = next.fetch_add(1); i < tasks; i = next.fetch_add(1)) task(i, worker);
     };
-    [[maybe_unused]] const int n = threads_ < tasks ? threads_ : tasks;
 #if defined(MICROTOME_STD_THREADS)
-    std::vector<std::thread> pool;
-    try {
-      for (int w = 1; w < n; ++w) pool.emplace_back(loop, w);
-    } catch (const std::system_error&) {  // no more threads to be had: those that started do the work
-    }
-    loop(0);
-    for (auto& t : pool) t.join();
+    pool_.run(loop);
 #elif defined(_OPENMP)
+    const int n = threads_ < tasks ? threads_ : tasks;
     // Each iteration is one worker's whole loop, so the worker number does not depend on how many threads
     // the OpenMP runtime grants (inside a caller's parallel region it may grant one).
 #pragma omp parallel for num_threads(n) schedule(static, 1)
@@ -82,6 +83,9 @@ class DefaultExecutor final : public Executor {
   static constexpr bool kThreaded = false;
 #endif
   int threads_;
+#if defined(MICROTOME_STD_THREADS)
+  ThreadPool pool_;
+#endif
 };
 
 /// Runs body(i, worker) for i in [0, n) on `ex`; rethrows the first exception after all tasks have ended.
