@@ -143,7 +143,9 @@ int main(int argc, char** argv) try {
   const std::uint64_t before = peak_kb();
 
   const double start = os::now();
-  const auto model = load_model(path, facts(integers ? "div255" : "none"));
+  EngineOptions options;
+  options.side = tile;
+  const auto model = load_model(path, facts(integers ? "div255" : "none"), options);
   DefaultExecutor executor(threads);
   Session session(model, &executor);
   const double loaded = os::now();
