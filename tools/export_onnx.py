@@ -50,6 +50,8 @@ class Builder:
     def __init__(self, stored, facts, opset):
         self.stored, self.opset = stored, opset
         self.nodes, self.initializers, self.bound, self.size = [], [], set(), 0
+        if "quantization" in facts:
+            raise Refused("it is quantized; convert the model that it was made from")
         architecture = ARCHITECTURES.get(facts.get("architecture", "").lower())
         if architecture is None:
             raise Refused("its metadata states no architecture (unet or resunet)")

@@ -43,6 +43,17 @@ const CLI::Validator positive(
     },
     "POSITIVE");
 
+// CLI::Range lets NaN pass.
+CLI::Validator between(double low, double high) {
+  std::string range = CLI::detail::to_string(low) + " to " + CLI::detail::to_string(high);
+  const auto check = [=](std::string& text) {
+    double v = 0.0;
+    return CLI::detail::lexical_cast(text, v) && v >= low && v <= high ? std::string()
+                                                                       : "'" + text + "' is not in " + range;
+  };
+  return {check, "in " + range};
+}
+
 // Bytes with an optional suffix: "512M", "2G".
 std::uint64_t parse_bytes(const std::string& text) {
   std::size_t used = 0;
@@ -262,12 +273,12 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"minmax", "percentile", "mse", "kl"}));
   q->add_option("--percentile", quantize.percentile,
                 "for that method: per cent of the values that are not clipped at either end (default: 99.99)")
-      ->check(CLI::Range(50.0, 100.0));
+      ->check(between(50.0, 100.0));
   q->add_option("--images", quantize.images,
                 "images, or patches of larger ones and slides, to look at (default: 64)")
       ->check(CLI::Range(1, 100000));
   q->add_option("--equalize", quantize.equalize, "how much channels are evened out, 0 to 1 (default: 1)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(between(0.0, 1.0));
   q->add_flag("--no-bias-correction", quantize.no_bias_correction,
               "leave the mean error of rounding where it is");
   q->add_flag("--overwrite", quantize.overwrite, "replace a file that exists");
@@ -287,11 +298,10 @@ int run(int argc, char** argv) {
       ->required();
   y->add_option("--width", synth.width, "pixels")->check(CLI::Range(64, 1000000));
   y->add_option("--height", synth.height, "pixels")->check(CLI::Range(64, 1000000));
-  y->add_option("--tissue", synth.tissue, "share of the slide covered by tissue")
-      ->check(CLI::Range(0.0, 1.0));
+  y->add_option("--tissue", synth.tissue, "share of the slide covered by tissue")->check(between(0.0, 1.0));
   y->add_option("--seed", synth.seed, "same seed, same bytes");
   y->add_option("--mpp", synth.mpp, "um/px written into the slide; nuclei are drawn at this scale")
-      ->check(CLI::Range(0.1, 2.0));
+      ->check(between(0.1, 2.0));
   y->add_flag("--overwrite", synth.overwrite, "replace files that exist");
   y->add_flag("-q,--quiet", synth.quiet, "no progress");
   y->footer("Example:\n  microtome synth -o demo.tif --width 8192 --height 6144 --tissue 0.6 --seed 7");

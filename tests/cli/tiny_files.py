@@ -44,7 +44,7 @@ def resunet_shapes(base, channels=3, classes=2):
     return shapes
 
 
-def write_model(path, base=4, **metadata):
+def write_model(path, base=4, shapes=None, **metadata):
     """Pseudo-random weights of sane size; `metadata` overrides the defaults, None leaves a key out."""
     facts = {
         "microtome.version": "1", "architecture": "resunet", "final_layer": "softmax",
@@ -55,7 +55,7 @@ def write_model(path, base=4, **metadata):
     header = {"__metadata__": {k: v for k, v in facts.items() if v is not None}}
     data = array.array("f")
     state = 1
-    for name, shape in resunet_shapes(base).items():
+    for name, shape in (shapes or resunet_shapes(base)).items():
         count = math.prod(shape)
         scale = math.sqrt(3.0 / math.prod(shape[1:])) if len(shape) == 4 else 0.2
         offset = 1.0 if name.endswith(("running_var", "in_0.weight", "in_1.weight", "in_2.weight")) else 0.0

@@ -1,14 +1,16 @@
 // Quantization: what is seen while calibrating, which ranges follow, the integers that stand for the weights,
-// and the file. tests/models/compare_int8.py compares whole networks with PyTorch.
+// and the file. tests/models/compare_int8.py compares whole networks with NumPy.
 #include <doctest.h>
 #include <microtome/core/requantize.hpp>
 #include <microtome/microtome.hpp>
 #include <microtome/models/quantized_file.hpp>
+#include <microtome/pipeline/calibrate.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -255,38 +257,37 @@ TEST_CASE("a prologue in integers is the norm and the activation, rounded") {
 }
 
 TEST_CASE("what a result is follows from who reads it") {
-  for (const bool residual : {true, false})
-    for (const bool norm_first : {true, false}) {
-      const Seen seen({{"architecture", residual ? "resunet" : "unet"}}, norm_first);
-      const QuantizedNet net = seen.quantized();
-      CHECK(net.metadata.at("topology") == (norm_first ? "new" : "old"));
-      for (const QuantizedConv& c : net.convs) {
-        INFO(c.name, " residual ", residual, " norm first ", norm_first);
-        const bool last_of_block = c.name == "ins.conv2" || c.name.find("en_") == 0
-                                       ? c.name.back() != '0'
-                                       : c.name.find("conv2") < 20;
-        QuantOutput expected = QuantOutput::act;
-        if (c.name == "out.conv0")
-          expected = QuantOutput::logits;
-        else if (c.name.find("us_") == 0 || last_of_block)
-          expected = QuantOutput::raw;
-        else if (c.name.find("ds_") == 0)
-          expected = residual || !norm_first ? QuantOutput::raw : QuantOutput::act;
-        else if (c.name.back() == '0' && c.name.find("en_") != 0)
-          expected = residual ? QuantOutput::raw : QuantOutput::act;
-        if (c.name == "de_0.conv2" && !residual) expected = QuantOutput::act;
-        CHECK(c.output == expected);
-        CHECK(net.metadata.at(c.name + ".output") == to_string(expected));
-        CHECK(c.reads_raw == (c.name.find("us_") == 0));
-      }
-      // A residual sum has the scale of what it is added to; acts have that of their reader.
-      if (residual) CHECK(net.convs[0].output_scale == net.convs[2].output_scale);
-      CHECK(net.convs[1].output_scale == net.convs[2].input_scale);
-      CHECK(net.convs[1].output_zero_point == net.convs[2].input_zero_point);
-      CHECK(net.convs[16].sources.size() == 2);
-      CHECK(net.convs[16].sources[0].scale.empty());
-      CHECK(net.convs[16].sources[1].scale.size() == 32);
+  for (const bool residual : {true, false}) {
+    const ModelFacts facts = {{"architecture", residual ? "resunet" : "unet"}};
+    const Seen seen(facts);
+    const QuantizedNet net = seen.quantized();
+    CHECK(net.metadata.at("topology") == "new");
+    for (const QuantizedConv& c : net.convs) {
+      INFO(c.name, " residual ", residual);
+      const bool last_of_block =
+          c.name == "ins.conv2" || c.name.find("en_") == 0 ? c.name.back() != '0' : c.name.find("conv2") < 20;
+      QuantOutput expected = QuantOutput::act;
+      if (c.name == "out.conv0")
+        expected = QuantOutput::logits;
+      else if (c.name.find("us_") == 0 || last_of_block)
+        expected = QuantOutput::raw;
+      else if (c.name.find("ds_") == 0)
+        expected = residual ? QuantOutput::raw : QuantOutput::act;
+      else if (c.name.back() == '0' && c.name.find("en_") != 0)
+        expected = residual ? QuantOutput::raw : QuantOutput::act;
+      if (c.name == "de_0.conv2" && !residual) expected = QuantOutput::act;
+      CHECK(c.output == expected);
+      CHECK(net.metadata.at(c.name + ".output") == to_string(expected));
+      CHECK(c.reads_raw == (c.name.find("us_") == 0));
     }
+    // A residual sum has the scale of what it is added to; acts have that of their reader.
+    if (residual) CHECK(net.convs[0].output_scale == net.convs[2].output_scale);
+    CHECK(net.convs[1].output_scale == net.convs[2].input_scale);
+    CHECK(net.convs[1].output_zero_point == net.convs[2].input_zero_point);
+    CHECK(net.convs[16].sources.size() == 2);
+    CHECK(net.convs[16].sources[0].scale.empty());
+    CHECK(net.convs[16].sources[1].scale.size() == 32);
+  }
 }
 
 TEST_CASE("the file holds what was quantized, and the same bytes again") {
@@ -408,7 +409,28 @@ TEST_CASE("integers out of bounds are refused by name") {
 }
 
 TEST_CASE("what cannot be quantized is refused") {
+  const auto refused = [](const std::string& field, const std::function<void()>& f) {
+    std::string named;
+    try {
+      f();
+    } catch (const InputError& e) {
+      named = e.field();
+    }
+    CHECK(named == field);
+  };
+  const ModelFacts facts = {{"architecture", "resunet"}};
+  const Seen old(facts, false);
+  refused("ds_0.in_0.weight", [&] { old.quantized(); });
   const Seen seen;
+  const std::string path = seen.dir / "q.safetensors";
+  write_quantized(seen.quantized(), path);
+  const auto integers = load_model(path);
+  refused("quantization", [&] { quantize(integers->info(), *seen.calibration); });
+  DefaultExecutor executor(1);
+  refused("quantization", [&] { calibrate(integers, {"no image is opened"}, {}, executor); });
+  Session session(integers);
+  CHECK_THROWS_AS(session.observe(seen.calibration.get()), UsageError);
+  CHECK_NOTHROW(session.observe(nullptr));
   const Calibration nothing(32);
   CHECK_THROWS_AS(quantize(seen.model->info(), nothing, {}, seen.facts), InputError);
   CHECK_THROWS_AS(

@@ -31,7 +31,9 @@ DATASETS = ("he_nuclei_tnbc", "he_nuclei_dsb2018")
 def load_network(path):
     """An evaluating resunet (new topology) from ema.pt or from the exported safetensors file."""
     if path.suffix == ".safetensors":
-        state = safetensors_io.load(path)[0]
+        state, facts = safetensors_io.load(path)
+        if "quantization" in facts:
+            sys.exit(f"evaluate: {path} is quantized; PyTorch runs the model that it was made from")
         state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     else:
         state = torch.load(path, weights_only=True)["model_state_dict"]

@@ -63,6 +63,7 @@ int run_quantize(const QuantizeArgs& args) {
     });
     QuantizedNet net = quantize(model->info(), run.seen, options);
     net.metadata["calibration"] = describe(options, run);
+    if (interrupted != 0) throw Cancelled();
     write_quantized(net, args.output);
     if (!args.quiet) {
       const os::File before(args.model, os::File::Mode::read), after(args.output, os::File::Mode::read);

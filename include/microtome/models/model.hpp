@@ -171,8 +171,12 @@ class Session {
   void time_layers(LayerTimes* times) { times_ = times; }
 
   /// From now on run() shows `observer` (not owned) every number inside the network; null: no longer. Only
-  /// for models loaded with all fusions on.
-  void observe(Observer* observer) { observer_ = observer; }
+  /// for models loaded with all fusions on. Throws UsageError if the network computes in integers.
+  void observe(Observer* observer) {
+    if (observer && model_->quantized())
+      throw UsageError("model", "an integer network has no floats to observe");
+    observer_ = observer;
+  }
 
   /// Bytes a session allocates for a width x height image when its executor has `workers` workers.
   static std::size_t planned_bytes(const Model& model, std::int64_t width, std::int64_t height,

@@ -87,11 +87,25 @@ inline Affine divided_norm(Affine norm, int channels, const std::vector<double>&
 
 }  // namespace detail
 
+/// Throws InputError for a network that quantize() cannot handle, before anything has been shown to it.
+inline void require_quantizable(const ModelInfo& info) {
+  if (info.weight_type == "I8")
+    throw InputError(info.path, "quantization",
+                     "it is quantized already; give the model that it was made from");
+  if (!info.norm_before_down)
+    throw InputError(info.path, "ds_0.in_0.weight",
+                     "networks with the norm behind the strided convolution (GaNDLF before 0.0.20) cannot be "
+                     "run in integers");
+  std::vector<std::uint8_t> table;
+  detail::pixel_table(info, table);
+}
+
 /// Quantizes the network of `info.path`, whose values `seen` has watched; `facts` as given to load_model().
-/// Throws InputError: no values seen, values that are not finite, a normalisation that cannot be quantized,
-/// weights that no integers can stand for.
+/// Throws InputError: what require_quantizable() refuses, no values seen, values that are not finite, weights
+/// that no integers can stand for.
 inline QuantizedNet quantize(const ModelInfo& info, const Calibration& seen,
                              const QuantizeOptions& options = {}, const ModelFacts& facts = {}) {
+  require_quantizable(info);
   const SafeTensors file(info.path);
   std::int64_t parameters = 0;
   const StateDict<2> state{file, false, &parameters};  // kernels stay as the file has them
@@ -101,7 +115,7 @@ inline QuantizedNet quantize(const ModelInfo& info, const Calibration& seen,
   QuantizedNet net;
   for (const auto& [key, fact] : detail::gather_facts(file, facts)) net.metadata[key] = fact.text;
   net.metadata["architecture"] = info.architecture;
-  net.metadata["topology"] = info.norm_before_down ? "new" : "old";
+  net.metadata["topology"] = "new";
   net.metadata["sigmoid_input_multiplier"] = "1";
   net.metadata["quantization"] = "int8";
   net.metadata["quantization_version"] = "1";

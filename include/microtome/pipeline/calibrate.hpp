@@ -9,6 +9,7 @@
 
 #include "../models/calibration.hpp"
 #include "../models/model.hpp"
+#include "../models/quantize.hpp"
 #include "../slide/registry.hpp"
 #include "grid.hpp"
 #include "predict_image.hpp"
@@ -65,11 +66,13 @@ inline std::vector<std::pair<std::int64_t, std::int64_t>> calibration_patches(co
 /// of each as far as it goes; of more images than that, evenly spaced ones. An image smaller than a patch
 /// runs whole, its sides rounded up to multiples of 16 by reflection. Images are brought to the network's
 /// scale as ImagePredictor does. The choice depends on the files alone. Throws InputError (a damaged image; a
-/// network that does not take RGB), UsageError (impossible scale), ResourceError, Cancelled.
+/// network that does not take RGB or that require_quantizable() refuses), UsageError (impossible scale),
+/// ResourceError, Cancelled.
 inline CalibrationRun calibrate(const std::shared_ptr<const Model>& model,
                                 const std::vector<std::string>& images, const CalibrateOptions& options,
                                 Executor& executor, const ProgressFn& progress = {}) {
   const ModelInfo& info = model->info();
+  require_quantizable(info);
   if (info.input_channels != 3)
     throw InputError(info.path, "input channels",
                      "images have 3 (RGB), the model takes " + std::to_string(info.input_channels));
@@ -81,6 +84,7 @@ inline CalibrationRun calibrate(const std::shared_ptr<const Model>& model,
   session.observe(&run.seen);
   std::vector<std::uint8_t> rgb;
   std::vector<float> probabilities;
+  std::int64_t done = 0, planned = 0;
   for (std::int64_t i = 0; i < used; ++i) {
     const auto image = open_slide(images[static_cast<std::size_t>(i * total / used)]);
     const bool as_is = !image->pixel_size().known() || info.spacing_um_px <= 0.0;
@@ -99,9 +103,13 @@ inline CalibrationRun calibrate(const std::shared_ptr<const Model>& model,
       pad_by_reflection(rgb.data(), stride, inner_w, inner_h, w, h);
       session.run(rgb.data(), stride, w, h, probabilities.data());
       ++run.patches;
+      report(progress, "calibrate", static_cast<std::uint64_t>(++done),
+             static_cast<std::uint64_t>(options.patches));
       run.pixels += static_cast<std::uint64_t>(w * h);
     }
-    report(progress, "calibrate", static_cast<std::uint64_t>(i + 1), static_cast<std::uint64_t>(used));
+    done = planned += share;  // an image may have had fewer patches than its share
+    report(progress, "calibrate", static_cast<std::uint64_t>(done),
+           static_cast<std::uint64_t>(options.patches));
   }
   return run;
 }
