@@ -74,7 +74,6 @@ class Int8Network:
             raise ValueError(f"{path}: not an INT8 model of version 1")
         self.tensors = {name: to_array(t) for name, t in stored.items()}
         self.residual = self.metadata["architecture"] == "resunet"
-        self.old = self.metadata["topology"] == "old"
         self.transposed = self.metadata.get("axis_order", "hw") == "wh"
 
     def scalar(self, name):
@@ -105,30 +104,27 @@ class Int8Network:
         height, width = x.shape[0] // stride, x.shape[1] // stride
         z, pad = self.scalar(f"{layer}.input_zero_point"), k // 2
         x = np.pad(x, ((pad, pad), (pad, pad), (0, 0)), constant_values=z)
+        largest = int(np.abs(x).max()) * int(np.abs(weight).max()) * channels
         acc = np.zeros((height * width, outputs))
         for ky in range(k):
             for kx in range(k):
                 window = x[ky : ky + height * stride : stride, kx : kx + width * stride : stride]
-                largest = int(np.abs(x).max()) * 127 * channels
                 acc += exact_product(window.reshape(-1, channels), weight[:, :, ky, kx].T, largest)
         acc = acc.astype(np.int64) + self.tensors[f"{layer}.bias"]
         assert np.abs(acc).max() < 2**31
         return acc.reshape(height, width, outputs)
 
-    def conv(self, layer, x, stride=1, residual=None, activated=None):
+    def conv(self, layer, x, stride=1, residual=None):
         """One layer on the integers that it multiplies."""
         acc = self.sums(layer, x, stride)
         kind = self.kind(layer)
         m_pos = self.tensors[f"{layer}.multiplier"]
-        if activated is None:
-            activated = kind == "act"  # every act has an activation before it
-        m_neg = SLOPE * m_pos if activated else m_pos
         if kind == "logits":
             return requantize(acc, m_pos, m_pos, -(2**23), 2**23)
         if kind == "act":
             assert residual is None
-            return to_act(acc, m_pos, m_neg, self.scalar(f"{layer}.output_zero_point")).astype(np.int64)
-        v = requantize(acc, m_pos, m_neg, -32768, 32767).astype(np.int64)
+            return to_act(acc, m_pos, SLOPE * m_pos, self.scalar(f"{layer}.output_zero_point")).astype(np.int64)
+        v = requantize(acc, m_pos, m_pos, -32768, 32767).astype(np.int64)
         return v if residual is None else np.clip(v + residual, -32768, 32767)
 
     def logits(self, image):
@@ -136,9 +132,8 @@ class Int8Network:
         if self.transposed:
             image = image.transpose(1, 0, 2)
 
-        def read(layer, tensor, maker, slope=SLOPE):
-            copied = self.kind(maker) == "act"
-            return self.source(layer, 0, tensor, maker, ONE if copied else slope, False)
+        def read(layer, tensor, maker):
+            return self.source(layer, 0, tensor, maker, ONE if self.kind(maker) == "act" else SLOPE, False)
 
         table = self.tensors["ins.conv0.table"]
         x = np.stack([table[c][image[:, :, c]] for c in range(image.shape[2])], -1).astype(np.int64)
@@ -149,8 +144,7 @@ class Int8Network:
         for k in range(4):
             skips.append((x, maker))
             ds, en = f"ds_{k}.conv0", f"en_{k + 1}.conv"
-            x = read(ds, x, maker, ONE if self.old else SLOPE)
-            down = self.conv(ds, x, stride=2, activated=True if self.old else None)
+            down = self.conv(ds, read(ds, x, maker), stride=2)
             x = self.conv(en + "0", read(en + "0", down, ds))
             x = self.conv(en + "1", x, residual=down if self.residual else None)
             maker = en + "1"
