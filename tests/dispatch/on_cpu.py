@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The kernels and a whole network on another CPU, under an emulator.
+"""The kernels and whole networks on another CPU, under an emulator.
 
-    on_cpu.py CPU TABLE PRINT_ISA TEST_KERNELS MODEL_RUN WEIGHTS
+    on_cpu.py CPU TABLE PRINT_ISA TEST_KERNELS TEST_INT_RESUNET MODEL_RUN WEIGHTS
 
-The CPU must pick the kernels of TABLE, these must match their scalar references, and a small image must come out of
-the network as it does on this machine. Without an emulator everything runs here if this machine picks TABLE, too.
+The CPU must pick the kernels of TABLE, these must match their scalar references, integer networks give the bytes
+that they give everywhere, and a small image must come out of the float network as it does on this machine. Without an emulator everything runs here if this machine picks TABLE, too.
 """
 import array
 import json
@@ -19,6 +19,7 @@ from emulator import find_emulator
 from forced_isa import run
 
 KERNELS = "every kernel in use matches its scalar reference"  # a test case of tests/kernels/test_kernels.cpp
+INTEGERS = "integer networks give the same bytes in every build"  # of tests/models/test_int_resunet.cpp
 LIMIT = 1e-4  # of docs/accuracy.md: largest difference of a probability
 WIDTH, HEIGHT = 80, 48  # several tiles of each algorithm, the last ones cut off
 
@@ -46,7 +47,7 @@ def probabilities(command, isa, image, output):
 
 
 def main():
-    cpu, table, print_isa, test_kernels, model_run, weights = sys.argv[1:]
+    cpu, table, print_isa, test_kernels, test_int_resunet, model_run, weights = sys.argv[1:]
     here = run([print_isa]).stdout.split("\n")
     emulator = find_emulator()
     if not emulator and here[0] != table:
@@ -60,10 +61,11 @@ def main():
         fail(f"{cpu} does not pick {table}", picked)
     print(f"ok   picks {table}", flush=True)
 
-    kernels = run([*prefix, test_kernels, f"--test-case={KERNELS}"])
-    if kernels.returncode or not re.search(r"test cases: +1 \| +1 passed", kernels.stdout):
-        fail("the kernels", kernels)
-    print("ok   the kernels match:", re.search(r"assertions:.*", kernels.stdout)[0], flush=True)
+    for what, program, case in (("the kernels", test_kernels, KERNELS), ("integer networks", test_int_resunet, INTEGERS)):
+        done = run([*prefix, program, f"--test-case={case}"])
+        if done.returncode or not re.search(r"test cases: +1 \| +1 passed", done.stdout):
+            fail(what, done)
+        print(f"ok   {what} match:", re.search(r"assertions:.*", done.stdout)[0], flush=True)
 
     reference = "avx2" if "avx2" in here[1].split() else here[0]
     with tempfile.TemporaryDirectory() as folder:

@@ -36,7 +36,8 @@ if(NOT MICROTOME_SINGLE_ISA AND NOT MICROTOME_SANITIZE)
     string(REPLACE ":" ";" row ${row})
     list(GET row 0 cpu)
     add_test(NAME isa.${cpu} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/on_cpu.py ${row}
-      $<TARGET_FILE:test_dispatch_print_isa> $<TARGET_FILE:test_kernels_kernels> $<TARGET_FILE:model_run>
+      $<TARGET_FILE:test_dispatch_print_isa> $<TARGET_FILE:test_kernels_kernels>
+      $<TARGET_FILE:test_models_int_resunet> $<TARGET_FILE:model_run>
       ${PROJECT_SOURCE_DIR}/weights/nuclei-b16.safetensors)
     set_tests_properties(isa.${cpu} PROPERTIES LABELS isa SKIP_RETURN_CODE 77 TIMEOUT 900)
   endforeach()

@@ -1,7 +1,9 @@
 // Integer networks for tests: random but valid files, and what they compute, evaluated one number at a time.
 #pragma once
 #include <microtome/core/exp_table.hpp>
+#include <microtome/core/parallel.hpp>
 #include <microtome/core/requantize.hpp>
+#include <microtome/models/int_resunet.hpp>
 #include <microtome/models/quantized_reader.hpp>
 #include <microtome/models/unet_layers.hpp>
 
@@ -262,6 +264,24 @@ inline std::vector<float> int_probabilities(const IntPlanes& logits) {
       out[static_cast<std::size_t>(c) * plane + p] =
           static_cast<float>(power(most - l[static_cast<std::size_t>(c)])) / static_cast<float>(sum);
   }
+  return out;
+}
+
+/// What the engine makes of interleaved pixels.
+inline std::vector<float> run_int_network(const IntResUnet<2>& network, const ModelInfo& info,
+                                          const KernelTable& table, int threads, FinalLayer final_layer,
+                                          const std::vector<std::uint8_t>& pixels, const Index<2>& size) {
+  const auto plan = network.plan(size, threads);
+  DefaultExecutor executor(threads);
+  const AlignedBuffer arena(plan.arena_bytes);
+  AlignedBuffer shared(plan.shared_bytes);
+  std::vector<AlignedBuffer> scratch;
+  for (int w = 0; w < threads; ++w) scratch.emplace_back(plan.scratch_bytes);
+  const int channels = info.input_channels;
+  const TableImageSource image(pixels.data(), static_cast<std::size_t>(size[1] * channels), channels, size,
+                               network.table().data(), network.table_zero_point());
+  std::vector<float> out(static_cast<std::size_t>(info.classes * size[0] * size[1]));
+  network.run({&table, &executor, &scratch, &shared}, plan, arena, image, final_layer, out.data());
   return out;
 }
 

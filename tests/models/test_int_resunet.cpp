@@ -1,6 +1,7 @@
 // Integer networks against an evaluation one number at a time, byte for byte: both architectures, every
 // instruction set of this machine, thread counts, bands; and files that are refused.
 #include <doctest.h>
+#include <microtome/core/sha256.hpp>
 #include <microtome/models/model.hpp>
 
 #include <functional>
@@ -26,28 +27,24 @@ std::vector<std::uint8_t> noise_image(int channels) {
   return v;
 }
 
-std::vector<float> run(const IntNet& net, const KernelTable& table, int threads,
-                       const EngineOptions& options = {}) {
+FinalLayer final_layer_of(const IntNet& net) {
+  return net.metadata.at("final_layer") == "sigmoid" ? FinalLayer::sigmoid : FinalLayer::softmax;
+}
+
+std::vector<float> run(const IntNet& net, const KernelTable& table, int threads, const EngineOptions& options,
+                       FinalLayer final_layer) {
   const std::string bytes = net.file().bytes();
   const SafeTensors file(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), "net");
   ModelInfo info;
   info.architecture = net.metadata.at("architecture");
   const IntResUnet<2> network(file, info, options);
-  const Index<2> size = {kHeight, kWidth};
-  const auto plan = network.plan(size, threads);
-  DefaultExecutor executor(threads);
-  const AlignedBuffer arena(plan.arena_bytes);
-  AlignedBuffer shared(plan.shared_bytes);
-  std::vector<AlignedBuffer> scratch;
-  for (int w = 0; w < threads; ++w) scratch.emplace_back(plan.scratch_bytes);
-  const int channels = info.input_channels;
-  const auto pixels = noise_image(channels);
-  const TableImageSource image(pixels.data(), static_cast<std::size_t>(kWidth * channels), channels, size,
-                               network.table().data(), network.table_zero_point());
-  std::vector<float> out(static_cast<std::size_t>(info.classes * kHeight * kWidth));
-  network.run({&table, &executor, &scratch, &shared}, plan, arena, image,
-              info.classes == 1 ? FinalLayer::sigmoid : FinalLayer::softmax, out.data());
-  return out;
+  return run_int_network(network, info, table, threads, final_layer, noise_image(info.input_channels),
+                         {kHeight, kWidth});
+}
+
+std::vector<float> run(const IntNet& net, const KernelTable& table, int threads,
+                       const EngineOptions& options = {}) {
+  return run(net, table, threads, options, final_layer_of(net));
 }
 
 std::vector<float> expected(const IntNet& net) {
@@ -78,6 +75,23 @@ TEST_CASE("integer networks compute what their definition says, on every instruc
       options.*off = false;
       CHECK(run(net, kernels(), 2, options) == want);
     }
+  }
+}
+
+// That all builds of all machines agree, and tomorrow's with today's: they are compared with one number each.
+TEST_CASE("integer networks give the same bytes in every build") {
+  const auto sum = [](const std::vector<float>& v) {
+    Sha256 sha;
+    sha.update(v.data(), v.size() * sizeof(float));
+    return sha.hex().substr(0, 16);
+  };
+  const IntNet three = random_int_net("resunet", 8, 3, 3), one = random_int_net("unet", 5, 1, 1);
+  for (const KernelTable* table : runnable_tables()) {
+    INFO(std::string(table->isa));
+    CHECK(sum(run(three, *table, 1, {}, FinalLayer::none)) == "7b4a113bff0c6de5");
+    CHECK(sum(run(three, *table, 1)) == "dcf4e8bf6a3db199");
+    CHECK(sum(run(one, *table, 1, {}, FinalLayer::none)) == "b548902db5122630");
+    CHECK(sum(run(one, *table, 1)) == "a8a6faef6f38a019");
   }
 }
 
@@ -171,6 +185,14 @@ TEST_CASE("files that are damaged or hostile are refused by name") {
   conv("en_3.conv1.bias", [](QuantizedConv& c) { c.bias[5] = -(1 << 30); });
   conv("de_1.conv0.source1.shift", [](QuantizedConv& c) { c.sources[1].shift[0] = 1 << 30; });
   conv("de_1.conv1.bias", [](QuantizedConv& c) { c.bias.pop_back(); });
+  conv("de_1.conv1.multiplier", [](QuantizedConv& c) { c.multiplier.clear(); });
+  conv("ins.conv2.weight", [](QuantizedConv& c) { c.weight_bits = 16; });
+  conv("ins.conv0.weight", [](QuantizedConv& c) { c.weight[3] = -32768; });
+  conv("en_1.conv0.weight",
+       [](QuantizedConv& c) { c.weight_shape.pop_back(), c.weight.resize(c.weight.size() / 3); });
+  conv("en_2.conv0.weight", [](QuantizedConv& c) { c.weight_shape[0] = 0, c.weight.clear(); });
+  conv("us_3.conv0.weight",
+       [](QuantizedConv& c) { c.weight.resize(c.weight.size() / 2), c.weight_shape[1] /= 2; });
   conv("ins.conv0.table", [](QuantizedConv& c) { c.table.resize(512); });
   conv("ins.conv0.table", [](QuantizedConv& c) { c.table.clear(); });
   conv("de_0.conv1.weight", [](QuantizedConv& c) { c.weight_shape = {8, 8, 9}; });
