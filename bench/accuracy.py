@@ -32,9 +32,12 @@ except ImportError as missing:  # --help works without them
         raise
     np = load_split = DATASETS = None
 
-# Name in the table, options of `microtome evaluate`, and how far the Dice of any image may be from PyTorch's.
+# Name in the table, options of `microtome evaluate`, whether the weights are the quantized ones, and the limit: how
+# far the Dice of any image may be from PyTorch's; of quantized weights how much pooled Dice may be lost.
 VARIANTS = {
-    "fp32": ("microtome FP32", ["--precision", "fp32", "--device", "cpu"], 0.5e-4),
+    "fp32": ("microtome FP32", ["--precision", "fp32", "--device", "cpu"], False, 0.5e-4),
+    "int8": ("microtome INT8", ["--precision", "int8", "--device", "cpu"], True, 0.002),
+    "nncf": ("OpenVINO INT8 by NNCF", None, True, float("inf")),
 }
 HEAD = ["images", "n", "computed by", "Dice", "95 %", "difference", "largest of one image", "pixels of another class"]
 
@@ -66,6 +69,42 @@ def run_microtome(program, model, options, threads, samples, folder):
     return maps, json.loads((folder / "score.json").read_text())
 
 
+def quantize_with_nncf(args, folder):
+    """The same weights as OpenVINO's quantizer has them, calibrated with the same images: a compiled model."""
+    import export_onnx
+    import nncf
+    import openvino
+
+    path = folder / "model.onnx"
+    export_onnx.main([str(args.model), "-o", str(path), "--size", "256", "256"])
+    model = openvino.Core().read_model(path)
+    model.reshape([1, 3, -1, -1])
+    images = [image for dataset in DATASETS for _, image, _ in load_split(args.data, dataset, "train")]
+    quantized = nncf.quantize(
+        model,
+        nncf.Dataset([padded(image) for image in images]),
+        subset_size=len(images),
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+    )
+    return openvino.Core().compile_model(quantized, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def padded(image):
+    """[1,3,H,W] in 0..1, sides rounded up to multiples of 16 by reflection."""
+    height, width = image.shape[:2]
+    image = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0)), mode="reflect")
+    return image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+
+
+def run_nncf(model, samples):
+    """Class maps and a report like that of `microtome evaluate`."""
+    maps = [model(padded(image))[0][0].argmax(0)[: image.shape[0], : image.shape[1]] for _, image, _ in samples]
+    rows = [counts(m, mask) for m, (_, _, mask) in zip(maps, samples)]
+    images = [{"image": s[0], "classes": {"nucleus": {"dice": dice(r)}}} for s, r in zip(samples, rows)]
+    return maps, {"pooled": {"nucleus": summary(np.stack(rows))}, "images": images}
+
+
 def figures(classes):
     """Those of the nucleus; NaN where the report has null: neither predicted nor true."""
     return classes["nucleus"] or {"dice": float("nan"), "ci95": [float("nan")] * 2}
@@ -93,9 +132,13 @@ def compare(label, samples, net, args, folder):
     ]
     excess = []
     for key in args.variants:
-        name, options, limit = VARIANTS[key]
+        name, options, quantized, limit = VARIANTS[key]
         print(f"{label}: {name}", file=sys.stderr)
-        maps, report = run_microtome(args.program, args.model, options, args.threads, samples, folder / label / key)
+        if key == "nncf":
+            maps, report = run_nncf(args.nncf, samples)
+        else:
+            model = args.int8_model if quantized else args.model
+            maps, report = run_microtome(args.program, model, options, args.threads, samples, folder / label / key)
         pooled = figures(report["pooled"])
         each = {Path(i["image"]).stem: figures(i["classes"])["dice"] for i in report["images"]}
         worst = max(gap(each[sample[0]], dice(row)) for sample, row in zip(samples, rows))
@@ -104,8 +147,10 @@ def compare(label, samples, net, args, folder):
         table.append([label, len(samples), name, f"{pooled['dice']:.4f}", interval(*pooled["ci95"])])
         table[-1] += [small(pooled["dice"] - reference["dice"]), small(worst)]
         table[-1] += [f"{different} of {pixels} ({small(100 * different / pixels)} %)"]
-        if not worst < limit:
-            excess.append(f"{label}, {name}: the Dice of an image differs by {worst:.1e}, {limit:.1e} allowed")
+        lost = reference["dice"] - pooled["dice"] if quantized else worst
+        if not lost < limit:
+            what = "pooled Dice is less" if quantized else "the Dice of an image differs"
+            excess.append(f"{label}, {name}: {what} by {lost:.1e}, {limit:.1e} allowed")
     return table, excess
 
 
@@ -114,8 +159,9 @@ def provenance(args):
         return subprocess.run([str(args.program), *arguments], check=True, capture_output=True, text=True).stdout
 
     digest = hashlib.sha256(args.model.read_bytes()).hexdigest()
+    int8 = hashlib.sha256(args.int8_model.read_bytes()).hexdigest()
     return (
-        f"Model `{args.model.name}`, sha256 `{digest}`; {ask('--version').strip()}, "
+        f"Model `{args.model.name}`, sha256 `{digest}`, and `{args.int8_model.name}`, `{int8}`; {ask('--version').strip()}, "
         f"`{json.loads(ask('doctor', '--json'))['isa']}` kernels; PyTorch {torch.__version__.split('+')[0]}."
     )
 
@@ -133,6 +179,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--model", type=Path, default=ROOT / "weights" / "nuclei-b16.safetensors")
+    parser.add_argument("--int8-model", type=Path, default=ROOT / "weights" / "nuclei-b16.int8.safetensors")
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "tools" / "microtome")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--split", default="val", choices=["train", "val"])
@@ -149,6 +196,8 @@ def main():
     net = load_network(args.model)
     table, excess = [], []
     with tempfile.TemporaryDirectory() as folder:
+        if "nncf" in args.variants:
+            args.nncf = quantize_with_nncf(args, Path(folder))
         for dataset in DATASETS:
             rows, beyond = compare(dataset, load_split(args.data, dataset, args.split), net, args, Path(folder))
             table += rows

@@ -408,6 +408,18 @@ TEST_CASE("integers out of bounds are refused by name") {
   CHECK_THROWS_AS(check_quantized(c, "f"), InputError);
 }
 
+TEST_CASE("the shipped integer weights belong to the shipped weights") {
+  const std::string from = "../weights/nuclei-b16.safetensors", to = "../weights/nuclei-b16.int8.safetensors";
+  const SafeTensors file(to);
+  CHECK(file.metadata().at("source_sha256") == sha256_of_file(from));
+  const auto model = load_model(to), floats = load_model(from);
+  CHECK(model->quantized());
+  CHECK(model->info().class_names == floats->info().class_names);
+  CHECK(model->info().spacing_um_px == floats->info().spacing_um_px);
+  const auto size = os::File(to, os::File::Mode::read).size();
+  CHECK(static_cast<double>(size) <= 0.26 * 4.0 * static_cast<double>(floats->info().parameters));
+}
+
 TEST_CASE("what cannot be quantized is refused") {
   const auto refused = [](const std::string& field, const std::function<void()>& f) {
     std::string named;
