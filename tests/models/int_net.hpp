@@ -271,12 +271,12 @@ inline std::vector<float> int_probabilities(const IntPlanes& logits) {
 inline std::vector<float> run_int_network(const IntResUnet<2>& network, const ModelInfo& info,
                                           const KernelTable& table, int threads, FinalLayer final_layer,
                                           const std::vector<std::uint8_t>& pixels, const Index<2>& size) {
-  const auto plan = network.plan(size, threads);
   DefaultExecutor executor(threads);
+  const auto plan = network.plan(size, executor.workers());  // one, in a build without threads
   const AlignedBuffer arena(plan.arena_bytes);
   AlignedBuffer shared(plan.shared_bytes);
   std::vector<AlignedBuffer> scratch;
-  for (int w = 0; w < threads; ++w) scratch.emplace_back(plan.scratch_bytes);
+  for (int w = 0; w < executor.workers(); ++w) scratch.emplace_back(plan.scratch_bytes);
   const int channels = info.input_channels;
   const TableImageSource image(pixels.data(), static_cast<std::size_t>(size[1] * channels), channels, size,
                                network.table().data(), network.table_zero_point());
