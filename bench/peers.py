@@ -3,6 +3,7 @@
 
     python bench/peers.py --docs docs/performance.md --json peers.json   # measures the page's tables, about 10 minutes
     python bench/peers.py --docs docs/performance.md --from peers.json   # writes them again
+    python bench/peers.py --from peers.json --json peers.json --base 16  # measures one case again
     python bench/peers.py --base 16 --size 256 --threads 2 --engines openvino microtome
 
 The network is GaNDLF's resunet with random weights and calibrated norms (3 channels in, 2 classes, softmax). Every engine
@@ -11,7 +12,8 @@ state_dict for PyTorch; safetensors for microtome) and computes one image whenev
 that all of them meet the same noise. For one thread the ratio is that of the median CPU times, for more that of the
 median wall times. Memory is what the peak of the process grew by from before the model was loaded. Errors are the
 largest differences to PyTorch behind the final layer; of the pixels of another class, those are clear whose class has
-in PyTorch's result 2e-4 more than the one that was found.
+in PyTorch's result 2e-4 more than the one that was found. The INT8 networks are calibrated with the same image mirrored,
+OpenVINO's by NNCF (preset mixed); ratios of a table that has them are to microtome's INT8.
 
 With --docs the goals of the page are compared with what was measured: base 32, 512 pixels, one thread; microtome with two
 threads and with one in turn, nobody else beside them; the size of the stripped program.
@@ -21,6 +23,7 @@ named and left out. Load no other work on the machine.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
@@ -43,11 +46,23 @@ NAMES = {
     "pytorch": "PyTorch",
     "pytorch-malloc": "PyTorch, glibc told to keep memory",
     "microtome": "**microtome**",
+    "openvino-int8": "OpenVINO, INT8 by NNCF",
+    "microtome-int8": "**microtome, INT8**",
 }
+FP32 = [name for name in NAMES if not name.endswith("-int8")]
+INT8 = ["openvino-int8", "pytorch", "pytorch-malloc", "microtome", "microtome-int8"]
 # What glibc must be told so that PyTorch does not give every tensor's memory back and fault it in again.
 ENVIRONMENT = {"pytorch-malloc": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}}
-# base filters, side, threads, rounds
-CASES = [(32, 512, 1, 9), (32, 512, 2, 5), (32, 256, 1, 5), (32, 1024, 1, 2), (16, 512, 1, 5)]
+# base filters, side, threads, rounds, engines
+CASES = [
+    (32, 512, 1, 9, FP32),
+    (32, 512, 2, 5, FP32),
+    (32, 256, 1, 5, FP32),
+    (32, 1024, 1, 2, FP32),
+    (16, 512, 1, 5, FP32),
+    (32, 512, 1, 5, INT8),
+    (16, 512, 1, 5, INT8),
+]
 HEAD = ["", "ms CPU", "ms wall", "Mpixel/s", "its time / ours", "added MB", "load ms", "error", "other class"]
 HEAD.append("clear px")
 PAUSE = 0.3  # seconds between turns, for threads of the engine before spin on: those of some OpenMP for 0.2
@@ -126,10 +141,31 @@ def make_ncnn(stem, side):
         )
 
 
+def make_openvino_int8(stem, side):
+    """<stem>_<side>_int8.xml, if openvino and nncf are installed; in a process of its own, as both are large."""
+    try:
+        import nncf
+        import numpy as np
+        import openvino
+    except ImportError:
+        return
+    if os.fork():
+        os.wait()
+        return
+    os.dup2(2, 1)  # progress bars
+    x = np.ascontiguousarray(np.load(f"{stem}_{side}_x.npy")[..., ::-1])
+    model = openvino.Core().read_model(f"{stem}_{side}.onnx")
+    preset, device = nncf.QuantizationPreset.MIXED, nncf.TargetDevice.CPU
+    data = nncf.Dataset([{model.inputs[0].any_name: x}])
+    quantized = nncf.quantize(model, data, subset_size=1, preset=preset, target_device=device)
+    openvino.save_model(quantized, f"{stem}_{side}_int8.xml", compress_to_fp16=False)
+    os._exit(0)
+
+
 # --- the engines: each yields when its libraries are loaded, then the function that runs the model ----------
 
 
-def openvino_engine(stem, side, threads):
+def openvino_engine(stem, side, threads, suffix=".onnx"):
     import openvino
 
     yield
@@ -139,7 +175,7 @@ def openvino_engine(stem, side, threads):
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
     }
-    request = openvino.Core().compile_model(f"{stem}_{side}.onnx", "CPU", settings).create_infer_request()
+    request = openvino.Core().compile_model(f"{stem}_{side}{suffix}", "CPU", settings).create_infer_request()
     yield lambda x: request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
 
 
@@ -196,6 +232,7 @@ def pytorch_engine(stem, side, threads):
 
 ENGINES = {
     "openvino": openvino_engine,
+    "openvino-int8": functools.partial(openvino_engine, suffix="_int8.xml"),
     "onnxruntime": onnxruntime_engine,
     "ncnn": ncnn_engine,
     "pytorch": pytorch_engine,
@@ -246,7 +283,9 @@ def worker(engine):
 
 class Worker:
     def __init__(self, engine, program, stem, side, threads):
-        command = [program] if engine == "microtome" else [sys.executable, __file__, "--worker", engine]
+        command = [sys.executable, __file__, "--worker", engine]
+        if engine.startswith("microtome"):
+            command = [program, "--precision", "int8" if engine.endswith("-int8") else "fp32"]
         self.errors = tempfile.TemporaryFile("w+")  # not a pipe, which an engine that talks much would fill
         settings = {"PB_MODEL": str(stem), "PB_TILE": str(side), "PB_THREADS": str(threads)}
         self.engine = engine
@@ -305,7 +344,7 @@ def measure(stem, side, threads, rounds, engines, program):
         wall = statistics.median(t["ms"] for t in times[w.engine])
         rows.append({"engine": w.engine, "cpu": cpu, "wall": wall, **facts, **w.ready})
         w.close()
-    ours = next((r for r in rows if r["engine"] == "microtome"), None)
+    ours = next((r for r in reversed(rows) if r["engine"].startswith("microtome")), None)
     for r in rows:
         key = "cpu" if threads == 1 else "wall"
         r["ratio"] = r[key] / ours[key] if ours else float("nan")
@@ -351,8 +390,9 @@ def stripped_bytes(program, folder):
 
 
 def goals_table(figures):
-    """`figures`: "rows" of GOAL_CASE by engine, "two_threads", "stripped_bytes". Engines may be missing."""
-    rows = figures["rows"]
+    """`figures`: "rows" and "int8" (if measured) of GOAL_CASE by engine, "two_threads", "stripped_bytes". Engines may
+    be missing."""
+    rows, int8 = figures["rows"], figures["int8"]
     ours = rows["microtome"]
     goals = []  # what, wanted, measured, how it is written, whether more is better
     for engine, least in (("openvino", 2.8), ("ncnn", 1.9), ("pytorch", 5.0), ("pytorch-malloc", 3.0)):
@@ -368,6 +408,12 @@ def goals_table(figures):
         ("largest difference to PyTorch", 1e-4, ours["max_abs_err"], "{:.1e}", False),
         ("pixels of another class that are clear", 0, pixels, "{:.0f}", False),
     ]
+    for engine, least in (("openvino-int8", 2.2), ("pytorch", 9.0)):
+        if engine in int8:
+            goals.append((f"time of {NAMES[engine]} / our INT8", least, int8[engine]["ratio"], "{:.2f}", True))
+    if int8:
+        added = (int8["microtome-int8"]["hwm_kb"] - int8["microtome-int8"]["hwm_before_kb"]) / 1024
+        goals.append(("memory added by INT8 model and inference, MB", 70, added, "{:.0f}", False))
     lines = ["| | goal | measured | met |", "|---|---|---|---|"]
     for what, wanted, measured, form, more in goals:
         met = measured >= wanted if more else measured <= wanted
@@ -389,8 +435,11 @@ def tables(measured):
 def write_page(path, measured):
     from accuracy import replace_between_markers
 
-    case = next(c for c in measured["cases"] if (c["base"], c["side"], c["threads"]) == GOAL_CASE)
-    figures = {**measured, "rows": {r["engine"]: r for r in case["rows"]}}
+    figures = {**measured, "rows": {}, "int8": {}}
+    for case in measured["cases"]:
+        if (case["base"], case["side"], case["threads"]) == GOAL_CASE:
+            by_engine = {r["engine"]: r for r in case["rows"]}
+            figures["int8" if "microtome-int8" in by_engine else "rows"] = by_engine
     replace_between_markers(path, tables(measured), "peers")
     replace_between_markers(path, goals_table(figures), "goals")
 
@@ -416,7 +465,7 @@ def main():
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--engines", nargs="+", choices=list(NAMES), default=list(NAMES))
+    parser.add_argument("--engines", nargs="+", choices=list(NAMES), default=list(NAMES), help="default: all")
     parser.add_argument("--program", default=ROOT / "build" / "bench" / "peer_worker")
     parser.add_argument("--tool", default=ROOT / "build" / "tools" / "microtome", help="program whose size is shown")
     parser.add_argument("--docs", type=Path, help="page whose tables to rewrite")
@@ -426,15 +475,19 @@ def main():
     args = parser.parse_args()
     if args.worker:
         return worker(args.worker)
-    if args.docs and (args.base or "microtome" not in args.engines):
+    if args.docs and not args.earlier and (args.base or "microtome" not in args.engines):
         parser.error("the page shows all cases: give --docs without --base, and with microtome")
-    if args.earlier:
-        measured = json.loads(args.earlier.read_text(encoding="utf-8"))
-        print(tables(measured))
-    else:
-        if "microtome" in args.engines and not Path(args.program).exists():
+    measured = json.loads(args.earlier.read_text(encoding="utf-8")) if args.earlier else {"cases": []}
+    if args.base or not args.earlier:
+        ours = [engine for engine in args.engines if engine.startswith("microtome")]
+        if ours and not Path(args.program).exists():
             parser.error(f"{args.program} does not exist: build it, or name it with --program")
-        measured = measure_all(args)
+        new = measure_all(args)
+        known = [key_of(case) for case in new["cases"]]
+        new["cases"] = [case for case in measured["cases"] if key_of(case) not in known] + new["cases"]
+        measured.update(new)
+    else:
+        print(tables(measured))
     if args.json:
         args.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
     if args.docs:
@@ -442,13 +495,18 @@ def main():
     return 0
 
 
+def key_of(case):
+    return case["base"], case["side"], case["threads"], any(r["engine"].endswith("-int8") for r in case["rows"])
+
+
 def measure_all(args):
     """All cases; for the page what its goals need, too."""
-    cases = [(args.base, args.size, args.threads, args.rounds)] if args.base else CASES
+    cases = [(args.base, args.size, args.threads, args.rounds, args.engines)] if args.base else CASES
     measured = {"cases": []}
     with tempfile.TemporaryDirectory() as folder:
         stems, sides = {}, set()
-        for base, side, threads, rounds in cases:
+        for base, side, threads, rounds, engines in cases:
+            engines = [engine for engine in engines if engine in args.engines]
             if base not in stems:
                 stems[base] = make_model(Path(folder), base)
             stem, net = stems[base]
@@ -457,11 +515,13 @@ def measure_all(args):
                 make_case(stem, net, side)
                 if "ncnn" in args.engines:
                     make_ncnn(stem, side)
+            if "openvino-int8" in engines and not Path(f"{stem}_{side}_int8.xml").exists():
+                make_openvino_int8(stem, side)
             case = {"base": base, "side": side, "threads": threads, "rounds": rounds}
-            case["rows"] = measure(stem, side, threads, rounds, args.engines, args.program)
+            case["rows"] = measure(stem, side, threads, rounds, engines, args.program)
             measured["cases"].append(case)
             print(f"\n{table(case['rows'], side)}", flush=True)
-            if args.docs and (base, side, threads) == GOAL_CASE:
+            if args.docs and (base, side, threads) == GOAL_CASE and "two_threads" not in measured:
                 measured["two_threads"] = measure_two_threads(stem, side, rounds, args.program)
                 measured["stripped_bytes"] = stripped_bytes(args.tool, folder)
                 print(f"\ntwo threads are {measured['two_threads']:.2f} times as fast as one", flush=True)
