@@ -35,8 +35,8 @@ inline PatchNetwork make_patch_network(std::shared_ptr<const Model> model, std::
 
 /// Segments `slide` into `folder` (created): mask.tif, overlay.png and, last, summary.json. Files appear
 /// complete or not at all, those of an earlier run stay until new ones are ready, and a folder that this call
-/// made is removed if it stays empty. `open_seconds` is the time the caller spent opening slide and model, for
-/// the report. Throws InputError, UsageError, ResourceError (another run is writing to the folder, among
+/// made is removed if it stays empty. `open_seconds` is the time the caller spent opening slide and model,
+/// for the report. Throws InputError, UsageError, ResourceError (another run is writing to the folder, among
 /// others), Cancelled.
 inline SegmentResult segment_slide(const Slide& slide, const PatchNetwork& network, const std::string& folder,
                                    SegmentOptions options = {}, const ProgressFn& progress = {},
